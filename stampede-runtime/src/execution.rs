@@ -1,0 +1,256 @@
+//! Running a body to its end, whatever that is.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::context::{InRun, Within};
+use crate::flight::{Flight, Outcome, Runner};
+use crate::memory::Stored;
+use crate::policy::{Lifetime, Options, after};
+use crate::reply::{Divide, Reply, Share, Value, carried};
+use crate::run::Run;
+use crate::stats::RunResult;
+use crate::store::Store;
+use crate::sync::Mutex;
+
+pin_project! {
+    /// A run: drives a body within its context, up to its limit, and brings the flight to its end.
+    ///
+    /// The body is dropped here, within the same guard against panics that it is polled in. Dropping the execution closes
+    /// the flight as lost.
+    pub struct Execution<R, V, E, D, H, F>
+    where
+        V: Send,
+        V: Sync,
+        V: 'static,
+    {
+        runner: Option<Runner<V>>,
+        plan: Plan<V>,
+        share: H,
+        #[pin]
+        body: Option<Within<InRun, F>>,
+        #[pin]
+        limit: Option<Sleep>,
+        reply: Reply<R, V, E, D>,
+    }
+}
+
+/// What is to become of a result.
+pub(crate) struct Plan<V> {
+    pub(crate) store: Store,
+    pub(crate) options: Options<V>,
+    /// The store is switched off: nothing is written.
+    pub(crate) bypass: bool,
+}
+
+/// How a body ended.
+enum Ended<V, E> {
+    Value(Verdict<V>),
+    Error(E),
+    Panic(Box<dyn Any + Send>),
+    TimedOut,
+}
+
+/// A value and what the application has to say about it.
+struct Verdict<V> {
+    value: V,
+    /// Zero: not to be stored.
+    ttl: Duration,
+    weight: u32,
+    result: RunResult,
+}
+
+/// An error at rest in a flight.
+pub(crate) enum Settled<E, S> {
+    /// For the one caller who waits, as it came.
+    Alone(Option<E>),
+    /// For several.
+    Shared(S),
+}
+
+impl<R, V, E, D, H, F> Execution<R, V, E, D, H, F>
+where
+    V: Value,
+    E: Send + 'static,
+    D: Divide<R, V, E>,
+    H: Share<E>,
+    F: Future<Output = R>,
+{
+    pub(crate) fn new(runner: Runner<V>, plan: Plan<V>, share: H, scope: Option<Store>, body: F) -> Self {
+        let context = InRun::new(Arc::clone(&runner.flight.run), scope);
+        Self {
+            runner: Some(runner),
+            plan,
+            share,
+            body: Some(Within::new(context, body)),
+            limit: None,
+            reply: Reply::NEW,
+        }
+    }
+
+    /// The flight that this is the run of, while it is not over.
+    pub(crate) fn flight(&self) -> Option<Arc<Flight<V>>> {
+        self.runner.as_ref().map(|runner| Arc::clone(&runner.flight))
+    }
+}
+
+impl<R, V, E, D, H, F> Future for Execution<R, V, E, D, H, F>
+where
+    V: Value,
+    E: Send + 'static,
+    D: Divide<R, V, E>,
+    H: Share<E>,
+    F: Future<Output = R>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(runner) = this.runner else {
+            return Poll::Ready(());
+        };
+        runner.polled();
+        let flight = &*runner.flight;
+        let plan = &*this.plan;
+        let share = *this.share;
+
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let closed = flight.outcome().is_some();
+            if !closed && let Some(body) = this.body.as_mut().as_pin_mut() {
+                if let Poll::Ready(output) = body.poll(cx) {
+                    this.body.set(None);
+                    return Poll::Ready(judge::<R, V, E, D, H>(output, &flight.run, plan, share));
+                }
+                if !over(flight, this.limit.as_mut(), cx) {
+                    return Poll::Pending;
+                }
+            }
+            this.body.set(None);
+            Poll::Ready(Ended::TimedOut)
+        }));
+        let ended = match ended {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(ended)) => ended,
+            Err(payload) => Ended::Panic(payload),
+        };
+        if let Some(runner) = this.runner.take() {
+            finish::<V, E, H>(runner, this.plan, ended);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Whether the run has reached its limit. Where there is no runtime to wake it, it is only looked at when polled.
+fn over<V: Value>(flight: &Flight<V>, mut limit: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
+    if limit.is_none() {
+        if Handle::try_current().is_err() {
+            return Instant::now() >= flight.deadline;
+        }
+        limit.set(Some(sleep_until(flight.deadline)));
+    }
+    limit.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready())
+}
+
+/// Takes a body's output apart and asks the application about it. Runs the user's code.
+fn judge<R, V, E, D, H>(output: R, run: &Run, plan: &Plan<V>, share: H) -> Ended<V, E>
+where
+    V: Value,
+    D: Divide<R, V, E>,
+    H: Share<E>,
+{
+    let value = match split::<R, V, E, D, H>(output, run, share) {
+        Ok(value) => value,
+        Err(error) => return Ended::Error(error),
+    };
+    let Plan { store, options, bypass } = plan;
+    let refused = run.said_no_cache() || options.cache_if.is_some_and(|accepts| !accepts(&value));
+    let ttl = if refused || *bypass { Duration::ZERO } else { store.cap(run.ttl(options.ttl)) };
+    let weight = if ttl.is_zero() { 0 } else { options.weight.map_or(1, |weigh| weigh(&value)) };
+    let result = if refused { RunResult::NoCache } else { RunResult::Ok };
+    Ended::Value(Verdict { value, ttl, weight, result })
+}
+
+/// Takes a body's output apart; a `NoCache` that came as an error becomes the value that it is.
+pub(crate) fn split<R, V, E, D, H>(output: R, run: &Run, share: H) -> Result<V, E>
+where
+    V: Value,
+    D: Divide<R, V, E>,
+    H: Share<E>,
+{
+    D::split(output).or_else(|error| match share.as_error(&error).and_then(carried) {
+        Some(value) => {
+            run.no_cache();
+            Ok(value)
+        }
+        None => Err(error),
+    })
+}
+
+fn finish<V, E, H>(runner: Runner<V>, plan: &Plan<V>, ended: Ended<V, E>)
+where
+    V: Value,
+    E: Send + 'static,
+    H: Share<E>,
+{
+    let Plan { store, options, bypass } = plan;
+    let key = &Arc::clone(&runner.flight.run.key);
+    let now = Instant::now();
+    let put_off = || {
+        if !bypass && let Some((old, _)) = store.look_up(key) {
+            old.put_off(after(now, options.retry_after));
+        }
+    };
+    match ended {
+        Ended::Value(Verdict { value, ttl, weight, result }) => {
+            let life = Lifetime::starting(now, ttl, options.stale_while_revalidate);
+            let stored = Arc::new(Stored::new(value, life, runner.flight.epoch, weight));
+            let commit = || {
+                if ttl.is_zero() {
+                    put_off();
+                } else {
+                    store.keep(Arc::clone(key), Arc::clone(&stored) as _);
+                }
+            };
+            runner.finish(result, commit, |_| Outcome::Value(Arc::clone(&stored)));
+        }
+        Ended::Error(error) => runner.finish(RunResult::Error, put_off, |alone| {
+            let settled = if alone { Settled::Alone(Some(error)) } else { Settled::Shared(H::prepare(error)) };
+            Outcome::Error(Mutex::new(Box::new(settled)))
+        }),
+        Ended::Panic(payload) => runner.finish(RunResult::Panic, put_off, |_| {
+            let message = message_of(&*payload).into();
+            Outcome::Panic(Mutex::new(Some(payload)), message)
+        }),
+        Ended::TimedOut => {
+            put_off();
+            runner.time_out();
+        }
+    }
+}
+
+/// What a panic said.
+fn message_of(payload: &(dyn Any + Send)) -> &str {
+    if let Some(message) = payload.downcast_ref::<&'static str>() {
+        message
+    } else if let Some(message) = payload.downcast_ref::<String>() {
+        message
+    } else {
+        "a coalesced function panicked with a payload that is not text"
+    }
+}
+
+/// One caller's share of an error at rest, if it is of this type: see [`Settled`].
+pub(crate) fn take_error<E: 'static, H: Share<E>>(settled: &mut (dyn Any + Send), share: H) -> Option<E> {
+    match settled.downcast_mut::<Settled<E, H::Shared>>()? {
+        Settled::Alone(error) => error.take(),
+        Settled::Shared(shared) => Some(share.share(shared)),
+    }
+}

@@ -1,0 +1,44 @@
+//! Single flight, freshness and stores behind `#[coalesce]` of the `stampede-rs` crate, which is where to read on.
+
+#![warn(clippy::unwrap_used, clippy::expect_used)] // a library has no business giving up
+
+mod aside;
+mod cache;
+mod call;
+mod context;
+mod cycle;
+mod entry;
+mod execution;
+mod flight;
+mod key;
+mod memory;
+mod nocache;
+mod policy;
+mod reply;
+mod run;
+mod snapshot;
+mod space;
+mod stats;
+mod store;
+mod support;
+mod sync;
+mod wrappers;
+
+pub use cache::{Cache, CacheBuilder};
+pub use entry::{Entry, FnEntry};
+pub use nocache::{NoCache, is_background, no_cache, store_for};
+pub use stats::{Calls, Runs, Stats};
+pub use store::{InstallError, Scope, Store, StoreBuilder};
+pub use wrappers::{Wrapped, fresh, no_stale, uncached};
+
+/// What the attribute's output calls. Not a stable interface: it moves in step with the macro.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::call::{Detached, Inline};
+    pub use crate::policy::Options;
+    pub use crate::reply::{AsError, Auto, Named, Probe, ProbeOther, Reply};
+    pub use crate::snapshot::{Snap, SnapValue, again};
+    pub use crate::space::Site;
+    pub use crate::store::Store;
+    pub use crate::support::*;
+}

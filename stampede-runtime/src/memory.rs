@@ -1,0 +1,169 @@
+//! The memory tier: the only module that knows how values are kept.
+//!
+//! moka bounds it. It holds type-erased values behind one `Arc` each. What a value is good for is decided by the policy
+//! from the entry's own times; moka's clock only clears away what nobody asks for any more.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::Expiry;
+use moka::sync::Cache;
+use tokio::time::Instant;
+
+use crate::aside::Careful;
+use crate::key::Key;
+use crate::policy::{Age, Lifetime};
+use crate::sync::{AtomicU64, Ordering};
+
+/// A value at rest, with what the policy needs to judge it.
+pub(crate) struct Stored<V: ?Sized> {
+    pub(crate) life: Lifetime,
+    /// The store's epoch when the value's run began: a `clear` since then voids it.
+    epoch: u64,
+    weight: u32,
+    /// No refresh before this, in nanoseconds since the value's freshness ended.
+    retry_at: AtomicU64,
+    value: V,
+}
+
+/// A value of some type at rest: a [`Careful`] of it.
+pub(crate) type AnyStored = Stored<dyn Any + Send + Sync>;
+
+impl<V> Stored<Careful<V>> {
+    pub(crate) fn new(value: V, life: Lifetime, epoch: u64, weight: u32) -> Self {
+        Self { life, epoch, weight, retry_at: AtomicU64::new(0), value: Careful::new(value) }
+    }
+}
+
+impl<V> Stored<Careful<V>> {
+    /// The value; absent only while it is being dropped.
+    pub(crate) fn value(&self) -> Option<&V> {
+        self.value.get()
+    }
+}
+
+impl<V: ?Sized> Stored<V> {
+    pub(crate) fn age(&self, now: Instant, epoch: u64) -> Age {
+        if self.epoch < epoch { Age::Dead } else { self.life.at(now) }
+    }
+
+    /// Keeps refreshes away until `then`.
+    pub(crate) fn put_off(&self, then: Instant) {
+        let nanos = then.saturating_duration_since(self.life.fresh_until).as_nanos();
+        self.retry_at.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_put_off(&self, now: Instant) -> bool {
+        let nanos = now.saturating_duration_since(self.life.fresh_until).as_nanos();
+        nanos < u128::from(self.retry_at.load(Ordering::Relaxed))
+    }
+}
+
+impl AnyStored {
+    pub(crate) fn downcast<V: Any>(&self) -> Option<&V> {
+        self.value.downcast_ref::<Careful<V>>()?.get()
+    }
+}
+
+/// How much a memory tier holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) entries: u64,
+    pub(crate) weight: Option<u64>,
+}
+
+impl Bounds {
+    /// moka knows one bound. With two, an entry costs the larger of its shares in either, so that whatever fits by cost
+    /// fits by both.
+    const WHOLE: u64 = 1 << 31;
+
+    fn capacity(self) -> u64 {
+        if self.weight.is_some() { Self::WHOLE } else { self.entries }
+    }
+
+    fn cost(self, weight: u32) -> u32 {
+        let Some(bound) = self.weight else { return 1 };
+        let by_entries = Self::WHOLE.div_ceil(self.entries.max(1));
+        let by_weight = u128::from(weight) * u128::from(Self::WHOLE) / u128::from(bound.max(1));
+        u32::try_from(by_weight.max(u128::from(by_entries))).unwrap_or(u32::MAX)
+    }
+}
+
+pub(crate) struct Memory {
+    cache: Cache<Key, Arc<AnyStored>>,
+    bounds: Bounds,
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("bounds", &self.bounds).finish_non_exhaustive()
+    }
+}
+
+impl Memory {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        let mut cache = Cache::builder().max_capacity(bounds.capacity());
+        if bounds.weight.is_some() {
+            cache = cache.weigher(move |_, stored: &Arc<AnyStored>| bounds.cost(stored.weight));
+        }
+        // A paused clock and moka's own would disagree about what is over.
+        if !cfg!(feature = "test-util") {
+            cache = cache.expire_after(WhenDead);
+        }
+        Self { cache: cache.build(), bounds }
+    }
+
+    /// Whether anything can be stored at all.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.bounds.entries == 0 || self.bounds.weight == Some(0)
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Arc<AnyStored>> {
+        self.cache.get(key)
+    }
+
+    pub(crate) fn insert(&self, key: Key, stored: Arc<AnyStored>) {
+        self.cache.insert(key, stored);
+    }
+
+    pub(crate) fn remove(&self, key: &[u8]) {
+        self.cache.invalidate(key);
+    }
+
+    /// Lets go of everything. What was stored is already void by its epoch; this frees the memory.
+    pub(crate) fn clear(&self) {
+        self.cache.invalidate_all();
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.cache.run_pending_tasks();
+        self.cache.entry_count()
+    }
+}
+
+/// Tells moka when a value is of no more use.
+struct WhenDead;
+
+impl WhenDead {
+    fn remaining(stored: &AnyStored) -> Duration {
+        stored.life.stale_until.saturating_duration_since(Instant::now())
+    }
+}
+
+impl Expiry<Key, Arc<AnyStored>> for WhenDead {
+    fn expire_after_create(&self, _: &Key, stored: &Arc<AnyStored>, _: std::time::Instant) -> Option<Duration> {
+        Some(Self::remaining(stored))
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        stored: &Arc<AnyStored>,
+        _: std::time::Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(Self::remaining(stored))
+    }
+}

@@ -1,0 +1,308 @@
+//! What functions return, and how one result reaches many callers.
+//!
+//! A reply is a plain value or a `Result`. Which of them is decided by type: an inherent method of [`Probe`] for `Result`
+//! wins over the method of a trait for everything else, also behind an alias.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt::{self, Debug, Display};
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::nocache::NoCache;
+
+/// What can be kept and handed to many callers.
+#[diagnostic::on_unimplemented(
+    message = "a coalesced value is shared between callers, and `{Self}` cannot be",
+    label = "not `Clone + Send + Sync + 'static`",
+    note = "implement or derive `Clone`, or return `Arc<{Self}>`; the value must also be `Send`, `Sync` and own what it holds"
+)]
+pub trait Value: Clone + Send + Sync + 'static {}
+
+impl<T: Clone + Send + Sync + 'static> Value for T {}
+
+/// How a return type `R` divides into a value `V` that may be stored and an error `E` that may not.
+///
+/// All are parameters rather than associated types, and so are they in every future that is made of them: a projection
+/// with a `'static` bound could not be proved where such a future is spawned.
+pub trait Divide<R, V, E> {
+    /// Takes an output apart.
+    fn split(output: R) -> Result<V, E>;
+
+    /// Puts one together.
+    fn join(result: Result<V, E>) -> R;
+}
+
+/// A reply that is stored whole.
+#[derive(Debug)]
+pub struct Plain(());
+
+/// A `Result`, whose `Ok` is stored and whose `Err` is not.
+#[derive(Debug)]
+pub struct Fallible(());
+
+impl<T> Divide<T, T, Infallible> for Plain {
+    fn split(output: T) -> Result<T, Infallible> {
+        Ok(output)
+    }
+
+    fn join(result: Result<T, Infallible>) -> T {
+        match result {
+            Ok(value) => value,
+            Err(never) => match never {},
+        }
+    }
+}
+
+impl<T, E> Divide<Result<T, E>, T, E> for Fallible {
+    fn split(output: Result<T, E>) -> Result<T, E> {
+        output
+    }
+
+    fn join(result: Result<T, E>) -> Result<T, E> {
+        result
+    }
+}
+
+/// A return type with its parts and the way to divide it.
+pub struct Reply<R, V, E, D>(PhantomData<fn(D) -> (R, V, E)>);
+
+impl<R, V, E, D> Reply<R, V, E, D> {
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+
+impl<R, V, E, D> Clone for Reply<R, V, E, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R, V, E, D> Copy for Reply<R, V, E, D> {}
+
+/// Asks a return type what kind of reply it is.
+#[derive(Debug)]
+pub struct Probe<R>(PhantomData<fn() -> R>);
+
+impl<R> Probe<R> {
+    /// The question.
+    pub const NEW: Self = Self(PhantomData);
+}
+
+impl<T, E> Probe<Result<T, E>> {
+    /// The answer for a `Result`.
+    pub const fn reply(self) -> Reply<Result<T, E>, T, E, Fallible> {
+        Reply::NEW
+    }
+}
+
+impl<T, E: Deref<Target = dyn Error + Send + Sync>> Probe<Result<T, E>> {
+    /// How to look into the error, where it can hold any.
+    pub fn find_error(self) -> AsError<E> {
+        |error| Some(&**error)
+    }
+}
+
+/// The answers for everything else.
+pub trait ProbeOther<R> {
+    /// The answer for everything but a `Result`.
+    fn reply(self) -> Reply<R, R, Infallible, Plain>;
+
+    /// The answer for errors that are just themselves.
+    fn find_error<E>(self) -> AsError<E>;
+}
+
+impl<R> ProbeOther<R> for Probe<R> {
+    fn reply(self) -> Reply<R, R, Infallible, Plain> {
+        Reply::NEW
+    }
+
+    fn find_error<E>(self) -> AsError<E> {
+        |_| None
+    }
+}
+
+/// How an error reaches several callers.
+pub trait Share<E>: Copy {
+    /// An error in a form that several callers can take their share of.
+    type Shared: Send + 'static;
+
+    /// Brings an error that several callers wait for into that form.
+    fn prepare(error: E) -> Self::Shared;
+
+    /// One caller's share.
+    fn share(self, shared: &Self::Shared) -> E;
+
+    /// The error as such, if it can hold any error there is.
+    fn as_error(self, error: &E) -> Option<&(dyn Error + 'static)>;
+}
+
+/// Which of the ways of [`ShareError`] a type has.
+pub struct Auto<M>(PhantomData<fn() -> M>);
+
+impl<M> Auto<M> {
+    /// The way that `E` has.
+    pub const fn of<R, V, E: ShareError<M>, D>(_: Reply<R, V, E, D>) -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<M> Clone for Auto<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Auto<M> {}
+
+impl<M, E: ShareError<M>> Share<E> for Auto<M> {
+    type Shared = E::Shared;
+
+    fn prepare(error: E) -> E::Shared {
+        error.prepare()
+    }
+
+    fn share(self, shared: &E::Shared) -> E {
+        E::share(shared)
+    }
+
+    fn as_error(self, error: &E) -> Option<&(dyn Error + 'static)> {
+        error.as_error()
+    }
+}
+
+/// Looks into an error for any error that it holds.
+pub type AsError<E> = fn(&E) -> Option<&(dyn Error + 'static)>;
+
+/// The way that the attribute's `share_error` names.
+pub struct Named<E> {
+    share: fn(&E) -> E,
+    as_error: AsError<E>,
+}
+
+impl<E> Named<E> {
+    /// By this function. `as_error` is [`Probe`]'s answer.
+    pub const fn new<R, V, D>(_: Reply<R, V, E, D>, share: fn(&E) -> E, as_error: AsError<E>) -> Self {
+        Self { share, as_error }
+    }
+}
+
+impl<E> Clone for Named<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Named<E> {}
+
+impl<E: Send + 'static> Share<E> for Named<E> {
+    type Shared = E;
+
+    fn prepare(error: E) -> E {
+        error
+    }
+
+    fn share(self, shared: &E) -> E {
+        (self.share)(shared)
+    }
+
+    fn as_error(self, error: &E) -> Option<&(dyn Error + 'static)> {
+        (self.as_error)(error)
+    }
+}
+
+/// Errors that can reach several callers. `M` tells the ways apart.
+#[diagnostic::on_unimplemented(
+    message = "the error `{Self}` cannot be shared with the callers that wait for the same run",
+    label = "not `Clone`",
+    note = "derive `Clone` for it, wrap what is not `Clone` in an `Arc`, or say `share_error = path` with a `fn(&E) -> E`"
+)]
+pub trait ShareError<M>: Sized {
+    /// See [`Share::Shared`].
+    type Shared: Send + 'static;
+    /// See [`Share::prepare`].
+    fn prepare(self) -> Self::Shared;
+    /// See [`Share::share`].
+    fn share(shared: &Self::Shared) -> Self;
+    /// See [`Share::as_error`].
+    fn as_error(&self) -> Option<&(dyn Error + 'static)>;
+}
+
+/// By `Clone`.
+#[derive(Debug)]
+pub struct ByClone(());
+
+/// By a view: for types that can hold any error there is (`Box<dyn Error + Send + Sync>`, `anyhow::Error`,
+/// `eyre::Report`).
+#[derive(Debug)]
+pub struct ByView(());
+
+#[diagnostic::do_not_recommend]
+impl<E: Clone + Send + 'static> ShareError<ByClone> for E {
+    type Shared = E;
+
+    fn prepare(self) -> E {
+        self
+    }
+
+    fn share(shared: &E) -> E {
+        shared.clone()
+    }
+
+    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+        None
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<E> ShareError<ByView> for E
+where
+    E: Deref<Target = dyn Error + Send + Sync> + From<View<E>> + Send + Sync + 'static,
+{
+    type Shared = View<E>;
+
+    fn prepare(self) -> View<E> {
+        View(Arc::new(self))
+    }
+
+    fn share(shared: &View<E>) -> E {
+        View(Arc::clone(&shared.0)).into()
+    }
+
+    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&**self)
+    }
+}
+
+/// One caller's view of an error that is shared: the same message and the same source chain.
+pub struct View<E>(Arc<E>);
+
+impl<E: Deref<Target = dyn Error + Send + Sync>> Display for View<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&**self.0, f)
+    }
+}
+
+impl<E: Deref<Target = dyn Error + Send + Sync>> Debug for View<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Debug::fmt(&**self.0, f)
+    }
+}
+
+impl<E: Deref<Target = dyn Error + Send + Sync>> Error for View<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        (**self.0).source()
+    }
+}
+
+/// Finds the value that an error of this kind carries as [`NoCache`], if it does.
+pub(crate) fn carried<V: Value>(error: &(dyn Error + 'static)) -> Option<V> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(NoCache(value)) = error.downcast_ref() {
+            return Some(V::clone(value));
+        }
+        next = error.source();
+    }
+    None
+}

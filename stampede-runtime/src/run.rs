@@ -1,0 +1,81 @@
+//! What a run and its body know of each other.
+
+use std::time::Duration;
+
+use crate::key::Key;
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+
+/// One run of a body: who it is, who waits for it, and what the body has said about its result.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: u64,
+    /// The cache's name, for people.
+    pub(crate) name: &'static str,
+    pub(crate) key: Key,
+    /// The store's identity: equal keys in two stores are two things.
+    pub(crate) store: usize,
+    /// Callers that wait. Written under the flight's lock; the body may read it at any time.
+    waiters: AtomicUsize,
+    no_cache: AtomicBool,
+    store_for: Mutex<Option<Duration>>,
+}
+
+impl Run {
+    pub(crate) fn new(name: &'static str, key: Key, store: usize) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            name,
+            key,
+            store,
+            waiters: AtomicUsize::new(0),
+            no_cache: AtomicBool::new(false),
+            store_for: Mutex::new(None),
+        }
+    }
+
+    /// A run outside all flights, of a call that goes past the store. It has no key.
+    pub(crate) fn uncached(name: &'static str) -> Self {
+        let run = Self::new(name, Key::from([]), 0);
+        run.set_waiters(1);
+        run
+    }
+
+    /// Whether both are about the same key of the same store.
+    pub(crate) fn same_key(&self, other: &Self) -> bool {
+        !self.key.is_empty() && self.store == other.store && self.key == other.key
+    }
+
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_waiters(&self, waiters: usize) {
+        self.waiters.store(waiters, Ordering::Relaxed);
+    }
+
+    /// The body said that its result is not to be stored.
+    pub(crate) fn no_cache(&self) {
+        self.no_cache.store(true, Ordering::Relaxed);
+    }
+
+    /// The body said how long its result is good for.
+    pub(crate) fn store_for(&self, ttl: Duration) {
+        *self.store_for.lock() = Some(ttl);
+    }
+
+    /// How long the result is to be fresh, going by the options' `ttl` and by what the body said: zero if it is not to be
+    /// stored.
+    pub(crate) fn ttl(&self, ttl: Duration) -> Duration {
+        if self.said_no_cache() { Duration::ZERO } else { self.store_for.lock().unwrap_or(ttl) }
+    }
+
+    /// Whether the result is going to be stored: what the body said, else `by_default`.
+    pub(crate) fn will_store(&self, by_default: bool) -> bool {
+        !self.said_no_cache() && self.store_for.lock().map_or(by_default, |ttl| !ttl.is_zero())
+    }
+
+    pub(crate) fn said_no_cache(&self) -> bool {
+        self.no_cache.load(Ordering::Relaxed)
+    }
+}

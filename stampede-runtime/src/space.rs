@@ -1,0 +1,93 @@
+//! Identities: which cache a key belongs to.
+//!
+//! A cache is a function's site and the types of its instantiation, or the name and value type of a [`Cache`](crate::Cache).
+//! Each gets a number, once per process; the number leads every key, so no two caches ever share one.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+
+use once_cell::sync::{Lazy, OnceCell};
+
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// The number of a cache in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Space(u64);
+
+impl Space {
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        self.0.to_le_bytes()
+    }
+
+    /// The number of a function's instantiation: always the same one for equal arguments.
+    fn of(site: &str, types: &[TypeId]) -> Self {
+        static KNOWN: Lazy<Mutex<Known>> = Lazy::new(Mutex::default);
+        KNOWN.lock().number(site, types).0
+    }
+
+    /// The number of a named cache, and its name for good: always the same ones for equal arguments.
+    pub(crate) fn named(name: &str, value: TypeId) -> (Self, &'static str) {
+        static KNOWN: Lazy<Mutex<Known>> = Lazy::new(Mutex::default);
+        KNOWN.lock().number(name, &[value])
+    }
+}
+
+/// The identities that have numbers. There are as many as the program has caches, so they are never forgotten.
+#[derive(Default)]
+struct Known(HashMap<&'static str, HashMap<Box<[TypeId]>, Space>>);
+
+impl Known {
+    fn number(&mut self, name: &str, types: &[TypeId]) -> (Space, &'static str) {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+
+        let known = self.0.get_key_value(name).map(|(name, _)| *name);
+        let name = known.unwrap_or_else(|| Box::leak(Box::from(name)));
+        let instantiations = self.0.entry(name).or_default();
+        if let Some(space) = instantiations.get(types) {
+            return (*space, name);
+        }
+        let space = Space(COUNT.fetch_add(1, Ordering::Relaxed));
+        instantiations.insert(types.into(), space);
+        (space, name)
+    }
+}
+
+/// Where an annotated function stands and what it is called. A function and its companion each have one, of equal
+/// content, and so the same keys.
+#[derive(Debug)]
+pub struct Site {
+    /// What tells this function from every other of the program: crate, modules, name, and place in the source.
+    id: &'static str,
+    /// What people call it.
+    name: &'static str,
+    first: OnceCell<(Box<[TypeId]>, Space, &'static str)>,
+}
+
+impl Site {
+    /// A site; `id` is unique, `name` is for people.
+    pub const fn new(id: &'static str, name: &'static str) -> Self {
+        Self { id, name, first: OnceCell::new() }
+    }
+
+    /// The space and name of an instantiation, `owner` being the type that the function belongs to. The first
+    /// instantiation to be used is found without a lock, and most functions have only one.
+    pub(crate) fn space(&self, types: &[TypeId], owner: Option<&str>) -> (Space, &'static str) {
+        let (first, space, name) = self.first.get_or_init(|| {
+            let (space, name) = self.resolve(types, owner);
+            (types.into(), space, name)
+        });
+        if **first == *types { (*space, name) } else { self.resolve(types, owner) }
+    }
+
+    fn resolve(&self, types: &[TypeId], owner: Option<&str>) -> (Space, &'static str) {
+        static NAMES: Lazy<Mutex<HashMap<Space, &'static str>>> = Lazy::new(Mutex::default);
+
+        let space = Space::of(self.id, types);
+        let Some(owner) = owner else {
+            return (space, self.name);
+        };
+        let mut names = NAMES.lock();
+        let name = names.entry(space).or_insert_with(|| Box::leak(format!("{owner}::{}", self.name).into()));
+        (space, name)
+    }
+}

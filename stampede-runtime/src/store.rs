@@ -1,0 +1,272 @@
+//! Stores: where values are kept, and in whose name runs are shared.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use once_cell::sync::OnceCell;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+
+use crate::context::{self, InStore, Within};
+use crate::flight::Flights;
+use crate::key::Key;
+use crate::memory::{AnyStored, Bounds, Memory};
+use crate::policy::Age;
+use crate::stats::Stats;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+
+/// How many entries the default store holds.
+const DEFAULT_ENTRIES: u64 = 10_000;
+
+/// Where coalesced functions and caches keep their values, and share their runs.
+///
+/// A `Store` is a handle: clones are the same store. It is bounded, in memory, and needs no set-up; the one in force is,
+/// in this order: the one that a function names with `store = …`, that of the innermost [`scope`](Self::scope) around the
+/// call, the [installed](Self::install) one, and a default of 10 000 entries.
+///
+/// # Examples
+///
+/// ```
+/// use stampede_runtime::Store;
+///
+/// let store = Store::builder().max_entries(50_000).build();
+/// assert_eq!(store.stats().entries, 0);
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    memory: Memory,
+    flights: Arc<Flights>,
+    max_ttl: Duration,
+    /// Raised by `clear`: what began in an earlier epoch is void.
+    epoch: AtomicU64,
+    bypass: AtomicBool,
+}
+
+static PROCESS: OnceCell<Store> = OnceCell::new();
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { memory, flights, max_ttl, .. } = &*self.inner;
+        f.debug_struct("Store")
+            .field("memory", memory)
+            .field("flights", flights)
+            .field("max_ttl", max_ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Store {
+    /// A store of its own with the default bound.
+    fn default() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl Store {
+    /// Starts the description of a store.
+    pub fn builder() -> StoreBuilder {
+        StoreBuilder { max_entries: DEFAULT_ENTRIES, max_weight: None, max_ttl: Duration::MAX }
+    }
+
+    /// The store in force here: that of the innermost [`scope`](Self::scope), else the process's.
+    ///
+    /// The process's store is the [installed](Self::install) one; the first use of it without one installs the default.
+    pub fn current() -> Self {
+        context::store().unwrap_or_else(|| PROCESS.get_or_init(Self::default).clone())
+    }
+
+    /// Makes this the process's store, for all calls that neither name one nor are within a [`scope`](Self::scope).
+    ///
+    /// # Errors
+    ///
+    /// The process has one already: another was installed, or a call has used the default. Install early in `main`.
+    pub fn install(self) -> Result<(), InstallError> {
+        PROCESS.set(self).map_err(InstallError)
+    }
+
+    /// Runs a future with this store in force, for tests and tenants.
+    ///
+    /// It holds for all that the future awaits, in whatever nesting, and for the runs that it starts; not for the tasks
+    /// that it spawns.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the one within; the scope adds nothing that could be lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use stampede_runtime::Store;
+    ///
+    /// let tenant = Store::builder().max_entries(100).build();
+    /// tenant.scope(async {
+    ///     // Calls in here see nothing that others have stored.
+    ///     assert_eq!(Store::current().stats().entries, 0);
+    /// }).await;
+    /// # }
+    /// ```
+    pub fn scope<F: Future>(&self, future: F) -> Scope<F> {
+        Scope { within: Within::new(InStore(Some(self.clone())), future) }
+    }
+
+    /// Voids everything: what is stored, and what runs under way would store. Those runs are delivered to the callers that
+    /// wait for them.
+    ///
+    /// # Cancel safety
+    ///
+    /// All is done when the future is first polled.
+    #[expect(clippy::unused_async, reason = "tiers beyond memory will have to be told, and that takes a round trip")]
+    pub async fn clear(&self) {
+        self.inner.epoch.fetch_add(1, Ordering::SeqCst);
+        self.inner.flights.supersede_all();
+        self.inner.memory.clear();
+    }
+
+    /// Switches the store off, or on again: while it is off, calls neither read nor write it. Calls for one key still
+    /// share a run. For incidents.
+    pub fn bypass(&self, bypass: bool) {
+        self.inner.bypass.store(bypass, Ordering::SeqCst);
+    }
+
+    /// What the store has seen so far.
+    pub fn stats(&self) -> Stats {
+        let Inner { memory, flights, .. } = &*self.inner;
+        Stats {
+            calls: flights.counters.calls(),
+            runs: flights.counters.runs(),
+            in_flight: flights.in_flight() as u64,
+            waiting: flights.waiting() as u64,
+            entries: memory.len(),
+        }
+    }
+
+    /// What tells this store from every other.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
+    }
+
+    pub(crate) fn flights(&self) -> &Arc<Flights> {
+        &self.inner.flights
+    }
+
+    pub(crate) fn is_bypassed(&self) -> bool {
+        self.inner.bypass.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.inner.epoch.load(Ordering::SeqCst)
+    }
+
+    /// `ttl`, as far as this store stores at all.
+    pub(crate) fn cap(&self, ttl: Duration) -> Duration {
+        if self.inner.memory.holds_nothing() { Duration::ZERO } else { ttl.min(self.inner.max_ttl) }
+    }
+
+    /// What is stored under a key and what it is good for.
+    pub(crate) fn look_up(&self, key: &[u8]) -> Option<(Arc<AnyStored>, Age)> {
+        let stored = self.inner.memory.get(key)?;
+        let age = stored.age(Instant::now(), self.epoch());
+        (age != Age::Dead).then_some((stored, age))
+    }
+
+    pub(crate) fn keep(&self, key: Key, stored: Arc<AnyStored>) {
+        self.inner.memory.insert(key, stored);
+    }
+
+    pub(crate) fn forget(&self, key: &[u8]) {
+        self.inner.memory.remove(key);
+    }
+}
+
+/// Describes a [`Store`]. Made by [`Store::builder`].
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "they are named as their setters are")]
+#[must_use = "a description alone stores nothing: call `build`"]
+pub struct StoreBuilder {
+    max_entries: u64,
+    max_weight: Option<u64>,
+    max_ttl: Duration,
+}
+
+impl StoreBuilder {
+    /// How many values the store holds at most; 10 000 unless told. Zero stores nothing: calls are still coalesced.
+    pub const fn max_entries(self, max_entries: u64) -> Self {
+        Self { max_entries, ..self }
+    }
+
+    /// How much the values may weigh together at most, by the `weight` that functions and caches give them (1 unless
+    /// told). It holds together with `max_entries`; a value counts for the larger of its shares in the two, so a store with
+    /// both bounds may be full before either is reached.
+    pub const fn max_weight(self, max_weight: u64) -> Self {
+        Self { max_weight: Some(max_weight), ..self }
+    }
+
+    /// The longest TTL that the store grants, whatever functions, caches and runs ask for.
+    pub const fn max_ttl(self, max_ttl: Duration) -> Self {
+        Self { max_ttl, ..self }
+    }
+
+    /// Builds the store.
+    pub fn build(self) -> Store {
+        let bounds = Bounds { entries: self.max_entries, weight: self.max_weight };
+        Store {
+            inner: Arc::new(Inner {
+                memory: Memory::new(bounds),
+                flights: Arc::new(Flights::new()),
+                max_ttl: self.max_ttl,
+                epoch: AtomicU64::new(0),
+                bypass: AtomicBool::new(false),
+            }),
+        }
+    }
+}
+
+/// The process has a store already. Gives the new one back.
+pub struct InstallError(Store);
+
+impl InstallError {
+    /// The store that was not installed.
+    pub fn into_store(self) -> Store {
+        self.0
+    }
+}
+
+impl fmt::Debug for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InstallError(..)")
+    }
+}
+
+impl fmt::Display for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the process has a store already: install yours before the first coalesced call")
+    }
+}
+
+impl std::error::Error for InstallError {}
+
+pin_project! {
+    /// A future with a store in force. Made by [`Store::scope`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless they are awaited"]
+    pub struct Scope<F> {
+        #[pin]
+        within: Within<InStore, F>,
+    }
+}
+
+impl<F: Future> Future for Scope<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().within.poll(cx)
+    }
+}

@@ -1,0 +1,93 @@
+//! What the attribute's output calls.
+
+use std::any::TypeId;
+
+use serde::Serialize;
+
+use crate::call::{Id, Launch, Recipe, answer, enter};
+use crate::entry::{Entry, FnEntry};
+use crate::policy::Options;
+use crate::reply::{Divide, Reply, Share, Value};
+use crate::space::Site;
+use crate::store::Store;
+
+pub use std::any::type_name;
+pub use std::boxed::Box;
+pub use std::future::Future;
+pub use std::option::Option;
+pub use std::pin::Pin;
+pub use std::time::Duration;
+pub use std::{column, concat, line, module_path};
+
+/// The future that a detached body is.
+pub type Detach<R> = Pin<Box<dyn Future<Output = R> + Send>>;
+
+/// Which key of which cache a function is called for.
+#[derive(Debug)]
+pub struct Target<'c, K> {
+    /// The function.
+    pub site: &'static Site,
+    /// The type that it belongs to.
+    pub owner: Option<&'static str>,
+    /// Its instantiation.
+    pub types: &'c [TypeId],
+    /// The store that it names.
+    pub store: Option<&'c Store>,
+    /// The parts of its key.
+    pub key: K,
+}
+
+impl<K> Target<'_, K> {
+    fn id(&self) -> Id {
+        Id::of(self.site, self.types, self.owner)
+    }
+}
+
+/// A call of a coalesced function.
+pub fn call<R, V, E, D, H, K, O, S, F, L>(
+    target: &Target<'_, K>,
+    _: Reply<R, V, E, D>,
+    share: H,
+    launch: L,
+    options: O,
+    start: S,
+) -> impl Future<Output = R> + use<R, V, E, D, H, K, O, S, F, L>
+where
+    V: Value,
+    E: Send + 'static,
+    D: Divide<R, V, E>,
+    H: Share<E>,
+    K: Serialize,
+    O: Fn() -> Options<V>,
+    S: FnMut() -> F,
+    F: Future<Output = R>,
+    L: Launch<R, V, E, D, H, F>,
+{
+    let entered = enter::<V, K>(target.id(), target.store, &target.key);
+    answer::<R, V, E, D, H, O, S, F, L>(entered, Recipe { share, options, start, launch })
+}
+
+/// What a companion gives.
+pub fn entry<R, V: Value, E, D, K: Serialize>(
+    target: &Target<'_, K>,
+    _: Reply<R, V, E, D>,
+    options: Options<V>,
+) -> FnEntry<R> {
+    let store = target.store.cloned().unwrap_or_else(Store::current);
+    FnEntry::new(Entry::new(target.id(), store, &target.key, options))
+}
+
+/// The default options of a function that replies so.
+pub fn options<R, V, E, D>(_: Reply<R, V, E, D>) -> Options<V> {
+    Options::default()
+}
+
+/// What tells a type from every other, borrowing or not.
+pub fn type_of<T: ?Sized>() -> TypeId {
+    typeid::of::<T>()
+}
+
+/// The same for an argument whose type has no name.
+pub fn type_of_val<T: ?Sized>(_: &T) -> TypeId {
+    typeid::of::<T>()
+}

@@ -1,0 +1,3 @@
+//! The attribute and the runtime, as their users use them.
+
+mod smoke;

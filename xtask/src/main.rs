@@ -1,0 +1,77 @@
+//! The project's chores, run as `cargo xtask <command>`.
+
+mod examples;
+mod metadata;
+mod prerequisites;
+mod process;
+mod steps;
+
+use std::env;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The project's chores.
+
+Usage: cargo xtask <command>
+
+Commands:
+  test             everything a change must pass, in order, up to the first failure
+  bench [args]...  the benchmarks, in release; arguments such as --quick go to them
+  deny             licenses, advisories and sources of the dependencies (needs cargo-deny)
+  help             this text
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    match dispatch(&args.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[&str]) -> Result<(), String> {
+    match args {
+        [] | ["help" | "--help" | "-h", ..] | ["test" | "deny", "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        ["test"] => steps::run(steps::STEPS),
+        ["bench", args @ ..] => bench(args),
+        ["deny"] => deny(),
+        [command @ ("test" | "deny"), extra, ..] => {
+            Err(format!("`{command}` takes no arguments; run it without `{extra}`"))
+        }
+        [unknown, ..] => {
+            Err(format!("there is no command `{unknown}`; write `test`, `bench` or `deny`, or `help` for what they do"))
+        }
+    }
+}
+
+fn bench(args: &[&str]) -> Result<(), String> {
+    process::run_with_args("cargo run --release -p stampede-benches --", args)
+}
+
+/// Not a part of `test`: it takes minutes to install, and needs the network to fetch advisories.
+fn deny() -> Result<(), String> {
+    if !process::succeeds("cargo deny --version") {
+        return Err("cargo-deny is not installed; run `cargo install --locked cargo-deny`".into());
+    }
+    process::run("cargo deny check")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dispatch;
+
+    #[test]
+    fn a_wrong_command_line_is_told_what_to_write() {
+        let error = dispatch(&["tset"]).expect_err("`tset` is no command");
+        assert!(error.contains("`tset`") && error.contains("write `test`"), "{error}");
+
+        let error = dispatch(&["deny", "now"]).expect_err("`deny` takes no arguments");
+        assert!(error.contains("without `now`"), "{error}");
+    }
+}
