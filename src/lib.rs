@@ -1,5 +1,145 @@
 //! One attribute against cache stampedes.
+//!
+//! `#[coalesce(ttl = "5s")]` on an async function gives its callers one run per key, a stored result, and an origin that
+//! never sees a stampede: not when a hot key expires, not when the body fails, not when the client that started the work
+//! hangs up.
+//!
+//! ```
+//! use stampede::coalesce;
+//!
+//! #[coalesce(ttl = "5s", key = "id")]
+//! async fn load_user(pool: &Pool, id: u64) -> Result<User, DbError> {
+//!     pool.query(id).await
+//! }
+//! # #[derive(Clone)] struct Pool;
+//! # #[derive(Clone, Debug, PartialEq)] struct User(u64);
+//! # #[derive(Clone, Debug)] struct DbError;
+//! # impl Pool { async fn query(&self, id: u64) -> Result<User, DbError> { Ok(User(id)) } }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), DbError> {
+//! # let pool = Pool;
+//! let (a, b) = tokio::try_join!(load_user(&pool, 7), load_user(&pool, 7))?; // one query
+//! assert_eq!(a, b);
+//! load_user_entry(7).invalidate().await; // what is stored for a key is voided
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to read on
+//!
+//! - [`coalesce`]: the attribute and its arguments.
+//! - [`NoCache`], [`no_cache`], [`store_for`], [`is_background`]: what a body can say about its own run.
+//! - [`fresh`], [`no_stale`], [`uncached`]: what a caller can ask of a single call.
+//! - [`FnEntry`], [`Entry`]: what is stored for a key, to be read, written and voided by hand.
+//! - [`Store`]: where values are kept, how many, and what has happened so far.
+//! - [`Cache`]: the same without the macro.
+//!
+//! # Concurrent callers, errors, panics, cancellation
+//!
+//! All callers of a key share one run, in a task of its own with copies of the arguments. Value, error or panic reaches
+//! everyone who waited. Dropping a call gives up the caller's place and nothing else: a run whose value will be stored goes
+//! on, and one whose result nobody can use any more is cancelled.
+//!
+//! # When not to use it
+//!
+//! Where the body has effects that must happen at every call; where the answer depends on who asks and the key does not;
+//! where a cache is slower than the body.
+//!
+//! # Memory
+//!
+//! Values live in a bounded store; runs under way do not, so eviction cannot lose or double one. See
+//! [`StoreBuilder::max_entries`] and [`StoreBuilder::max_weight`].
+//!
+//! # Features
+//!
+//! - `test-util`: TTLs follow tokio's clock, paused or not. For dev-dependencies.
 
+/// Gives an async function one run per key, and its callers a stored result.
+///
+/// # Arguments
+///
+/// Durations `D` are `"5s"`, `"1m 30s"`, `"250ms"` (units ns us ms s m h d), or any expression of type `Duration`,
+/// evaluated when a call may have to run.
+///
+/// - `ttl = D`: how long a value is fresh, from the moment its run ends. Absent or zero: coalesce only, nothing is stored.
+/// - `key = "e1, e2"`: expressions over the arguments whose values, serialized in order, are the key. Default: every
+///   argument but `self`.
+/// - `skip(a, b)`: leaves these arguments out of the default key. `skip(self)` says that all objects of a type share.
+/// - `stale_while_revalidate = D`: after `ttl`, for this long, callers get the old value at once, and one background run
+///   refreshes it. With `inline`, the first caller waits for its own run, and the others get the old value.
+/// - `retry_after = D`: after a failed or unstored refresh, no further one for this key for this long, while an old value
+///   can be served. Default: 1 s.
+/// - `run_limit = D`: a run older than this is dropped and counted as a timeout; those who still wait share one next run.
+///   Default: 5 min.
+/// - `cache_if = f`: `fn(&Value) -> bool`; stores only what it accepts.
+/// - `share_error = f`: `fn(&E) -> E`, for errors that are neither `Clone` nor one of the types that hold any error.
+/// - `weight = f`: `fn(&Value) -> u32`, for stores bounded by weight. Default: 1.
+/// - `store = expr`: the store to use, anything that is, or derefs to, a [`Store`]. Default: the one in force.
+/// - `name = "…"`: what the cache is called. Default: module path, the type it belongs to, function.
+/// - `version = n`: part of the cache's identity.
+/// - `entry = name`: renames the companion, `entry = false` leaves it out. Default: `<function>_entry`.
+/// - `inline`: runs in the first caller's task instead of a task of its own; for arguments that cannot be copied and bodies
+///   that are not `Send`.
+/// - `crate = path`: where stampede is, if it is renamed or re-exported. Default: `::stampede`.
+///
+/// # The companion
+///
+/// Beside `load_user` stands `load_user_entry`, which takes those arguments that key, store and options mention, in the
+/// function's order, and gives an [`FnEntry`]: what is stored for that key.
+///
+/// # Arguments and values
+///
+/// A run may outlive the caller that started it, so it works on copies of the arguments: `&str` becomes `String`, `&[T]`
+/// becomes `Vec<T>`, `&T` needs `T: Clone`, values are cloned; all are `Send + 'static`. `&mut` is refused. What is stored
+/// (`T`, or the `T` of a `Result<T, E>`) is `Clone + Send + Sync + 'static`.
+///
+/// # Concurrent callers
+///
+/// They wait for the one run and share its value, error or panic. Recursion is fine, with other keys: a run that waits for
+/// itself panics with the chain of names.
+///
+/// # Panics
+///
+/// Calls panic if their run does, with the same message; if it waits for itself; and if there is no tokio runtime to run it
+/// in (not with `inline`).
+///
+/// # Cancel safety
+///
+/// Dropping a call gives up the caller's place and nothing else. A run whose value will be stored is finished; one whose
+/// value nobody can use any more is cancelled. With `inline`, dropping the caller that runs the body drops the body, and one
+/// of those who wait starts its own.
+///
+/// # Examples
+///
+/// ```
+/// use stampede::{NoCache, coalesce};
+///
+/// #[derive(Clone)]
+/// struct Weather {
+///     region: String,
+/// }
+///
+/// impl Weather {
+///     /// Kept for ten minutes, served for another hour while it is refreshed.
+///     #[coalesce(ttl = "10m", stale_while_revalidate = "1h", key = "self.region, city")]
+///     async fn temperature(&self, city: &str) -> Option<i32> {
+///         match city {
+///             "Atlantis" => None,                      // is stored, too
+///             "Nowhere" => NoCache(0).into(),          // is not
+///             _ => Some(21),
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let weather = Weather { region: "eu".into() };
+/// assert_eq!(weather.temperature("Lisbon").await, Some(21));
+/// weather.temperature_entry("Lisbon").put(Some(25)).await;
+/// assert_eq!(weather.temperature("Lisbon").await, Some(25));
+/// # }
+/// ```
 pub use stampede_macros::coalesce;
 #[doc(hidden)]
 pub use stampede_runtime::__private;
@@ -7,3 +147,8 @@ pub use stampede_runtime::{
     Cache, CacheBuilder, Calls, Entry, FnEntry, InstallError, NoCache, Runs, Scope, Stats, Store, StoreBuilder,
     Wrapped, fresh, is_background, no_cache, no_stale, store_for, uncached,
 };
+
+/// The examples of the README are compiled and run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

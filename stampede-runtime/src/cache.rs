@@ -24,7 +24,7 @@ use crate::store::Store;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use std::time::Duration;
-/// use stampede_runtime::Cache;
+/// use stampede::Cache;
 ///
 /// let users: Cache<String> = Cache::builder("users").ttl(Duration::from_secs(5)).build();
 /// let (tenant, id) = ("acme", 7u64);

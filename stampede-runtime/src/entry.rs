@@ -144,7 +144,7 @@ impl<V: Value> Entry<V> {
 /// `Deref`.
 ///
 /// ```
-/// # use stampede_runtime::*;
+/// # use stampede::*;
 /// # async fn example(load_user_entry: impl Fn(u64) -> FnEntry<Result<String, std::io::Error>>) {
 /// load_user_entry(7).put("Ada".to_owned()).await;
 /// assert_eq!(load_user_entry(7).get().await.as_deref(), Some("Ada"));

@@ -30,7 +30,7 @@ const DEFAULT_ENTRIES: u64 = 10_000;
 /// # Examples
 ///
 /// ```
-/// use stampede_runtime::Store;
+/// use stampede::Store;
 ///
 /// let store = Store::builder().max_entries(50_000).build();
 /// assert_eq!(store.stats().entries, 0);
@@ -104,7 +104,7 @@ impl Store {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use stampede_runtime::Store;
+    /// use stampede::Store;
     ///
     /// let tenant = Store::builder().max_entries(100).build();
     /// tenant.scope(async {

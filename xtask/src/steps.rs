@@ -16,6 +16,8 @@ pub(crate) const STEPS: &[Step] = &[
     ("features", features),
     // Not `--all-targets`, which would run the benchmarks.
     ("tests", || command("cargo test --workspace --all-features --lib --bins --tests")),
+    // On the machine's own clock.
+    ("plain tests", || command("cargo test -p stampede-runtime --tests")),
     ("doc tests", || command("cargo test --workspace --all-features --doc")),
     ("examples", examples::run_all),
     // Empty under debug assertions, so `tests` does not run it a first time.
