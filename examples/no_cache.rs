@@ -115,10 +115,10 @@ async fn main() -> Result<(), BoxError> {
 
     // 14 minutes, not one.
     access_token("billing").await;
-    advance(Duration::from_secs(13 * 60)).await;
+    advance(Duration::from_mins(13)).await;
     access_token("billing").await;
     assert_eq!(runs(), 16);
-    advance(Duration::from_secs(2 * 60)).await;
+    advance(Duration::from_mins(2)).await;
     access_token("billing").await;
     assert_eq!(runs(), 17);
     println!("access token: 3 calls in 15 minutes, {} runs", runs() - 15);

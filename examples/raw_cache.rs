@@ -32,9 +32,12 @@ impl Images {
 
     async fn thumbnail(&self, image: &str, width: u32) -> Result<Arc<[u8]>, String> {
         let key = Thumbnail { image, width };
-        let (upstream, image) = (self.clone(), image.to_owned());
-        // The closure is called when there is work to do. What it returns is a task of its own: it owns what it uses.
-        self.thumbnails.try_get_with(&key, || async move { upstream.fetch(&image, width).await }).await
+        // Called only if there is work to do. The future that it makes is a task of its own: it owns what it uses.
+        let work = || {
+            let (upstream, image) = (self.clone(), image.to_owned());
+            async move { upstream.fetch(&image, width).await }
+        };
+        self.thumbnails.try_get_with(&key, work).await
     }
 
     async fn fetch(&self, image: &str, width: u32) -> Result<Arc<[u8]>, String> {
@@ -53,7 +56,7 @@ impl Images {
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), String> {
-    let images = Images::new(Duration::from_secs(60));
+    let images = Images::new(Duration::from_mins(1));
 
     let (one, other) = tokio::join!(images.thumbnail("cat.png", 64), images.thumbnail("cat.png", 64));
     assert!(Arc::ptr_eq(&one?, &other?));
@@ -77,7 +80,7 @@ async fn main() -> Result<(), String> {
     println!("invalidated, and called again: {} more", images.requests() - 3);
 
     // Where nothing can fail, `get_with`.
-    let lengths = Cache::<usize>::builder("lengths").ttl(Duration::from_secs(60)).build();
+    let lengths = Cache::<usize>::builder("lengths").ttl(Duration::from_mins(1)).build();
     let length = lengths.get_with(&"cat.png", || async { "cat.png".len() }).await;
     assert_eq!(length, 7);
     Ok(())

@@ -1,1 +1,79 @@
-fn main() {}
+//! How fast stampede is, next to its peers.
+//!
+//! ```text
+//! cargo run --release -p stampede-benches -- [--quick] [--filter NAME]
+//! ```
+//!
+//! Everything here is measured in rounds: each contender once per round, in an order that rotates, so that whatever else
+//! the machine does falls upon all of them alike. Figures are medians over the rounds. Read their ratios: these survive
+//! a change of machine, and the times do not.
+
+#![expect(clippy::cast_precision_loss, reason = "figures are read to three digits")]
+
+mod allocations;
+mod contenders;
+mod harness;
+mod hit;
+mod keys;
+mod machine;
+mod miss;
+mod storm;
+mod table;
+mod waiters;
+
+use std::process::ExitCode;
+
+use stampede::Store;
+
+use crate::harness::Measure;
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
+
+/// More than any of the measures stores: what is compared is not who evicts.
+const CAPACITY: u64 = 2_000_000;
+
+const USAGE: &str = "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters or storm";
+
+/// How thorough to be.
+#[derive(Clone, Copy)]
+struct Effort {
+    quick: bool,
+    rounds: usize,
+}
+
+type Section = (&'static str, fn(Effort) -> Vec<Measure<'static>>);
+
+const SECTIONS: [Section; 4] =
+    [("hit", hit::measures), ("miss", miss::measures), ("waiters", waiters::measures), ("storm", storm::measures)];
+
+fn main() -> ExitCode {
+    let mut effort = Effort { quick: false, rounds: 9 };
+    let mut filter = String::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => effort = Effort { quick: true, rounds: 3 },
+            "--filter" => filter = arguments.next().unwrap_or_default(),
+            _ => {
+                eprintln!("{USAGE}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let sections = SECTIONS.iter().filter(|(name, _)| name.contains(&filter)).collect::<Vec<_>>();
+    if sections.is_empty() {
+        eprintln!("{USAGE}");
+        return ExitCode::FAILURE;
+    }
+
+    Store::builder().max_entries(CAPACITY).build().install().expect("nothing has been called yet");
+    println!("{}", machine::facts());
+    println!("medians of up to {} rounds (min–max); ratios: lower is better", effort.rounds);
+    for (_, measures) in sections {
+        for measure in measures(effort) {
+            table::print(&measure.run());
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::origin::BoxError;
 
-pub(crate) const DURATION: Duration = Duration::from_millis(8_500);
+pub(crate) const DURATION: Duration = Duration::from_secs(8);
 pub(crate) const CALLS_PER_SECOND: u32 = 500;
 /// The hot keys. Callers ask for them in turn.
 pub(crate) const PRODUCTS: u32 = 5;

@@ -14,7 +14,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The table is doubled until one query takes this long, so that it costs about the same on every machine.
 const QUERY_COST: Duration = Duration::from_millis(20);
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 2;
 
 /// A handle to the database: cheap to clone, as a connection pool is.
 #[derive(Clone)]

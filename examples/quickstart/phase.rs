@@ -9,6 +9,7 @@ use crate::load::{self, Outcome, PRODUCTS};
 use crate::origin::{BoxError, Query, Shop};
 use crate::view::Chart;
 
+/// What the attributes in `main.rs` say.
 const TTL: Duration = Duration::from_secs(2);
 
 pub(crate) struct Phase {

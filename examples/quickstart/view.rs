@@ -14,7 +14,7 @@ const COLUMNS: usize = 44;
 const BARS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 pub(crate) fn preparing() {
-    println!("\n  Filling a SQLite file ...");
+    println!("\n  Filling an SQLite file ...");
 }
 
 pub(crate) fn introduce(shop: &Shop) {

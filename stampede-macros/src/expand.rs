@@ -1,6 +1,6 @@
 //! From the model to tokens. The user's body appears once; everything else calls into the runtime.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -44,7 +44,8 @@ fn helper_names(model: &Model) -> (Ident, Ident) {
 ///
 /// They are two because a body that calls itself cannot be known to be `Send` where its own future is made.
 fn helpers(model: &Model) -> TokenStream {
-    let Model { support, body, lint_attrs, output, .. } = model;
+    let Model { support, lint_attrs, output, .. } = model;
+    let body = body(model);
     let (body_name, start_name) = helper_names(model);
     let body_sig = Signature { ident: body_name.clone(), ..model.sig.clone() };
     let lints = lints();
@@ -83,8 +84,28 @@ fn helpers(model: &Model) -> TokenStream {
     }
 }
 
+/// How to name a helper from within the function: with its generics, which need not show in its arguments.
 fn path_to(model: &Model, helper: &Ident) -> TokenStream {
-    if model.associated { quote!(Self::#helper) } else { helper.to_token_stream() }
+    let owner = model.associated.then(|| quote!(Self::));
+    let generics: Vec<_> = model.type_params().chain(model.const_params()).collect();
+    let turbofish = (!generics.is_empty()).then(|| quote!(::<#(#generics),*>));
+    quote!(#owner #helper #turbofish)
+}
+
+/// The user's body. An argument that only the key mentions is not unused.
+fn body(model: &Model) -> TokenStream {
+    let tokens = &model.body;
+    let mut body = tokens.clone().into_iter();
+    let (Some(TokenTree::Group(block)), None) = (body.next(), body.next()) else { return tokens.clone() };
+    let inner = block.stream();
+    // What stands first in a block has to stay first there.
+    let mut start = inner.clone().into_iter().take(2).map(|token| token.to_string());
+    let has_attributes = start.next().as_deref() == Some("#") && start.next().as_deref() == Some("!");
+    let used = model.key_params().map(|Param { name, attrs, .. }| quote!(#(#attrs)* let _ = &#name;));
+    let used = (!has_attributes).then(|| quote!(#(#used)*));
+    let mut whole = Group::new(Delimiter::Brace, quote!(#used #inner));
+    whole.set_span(block.span());
+    TokenTree::Group(whole).into()
 }
 
 /// The call, in place of the body.
@@ -111,7 +132,7 @@ fn call(model: &Model) -> TokenStream {
     quote! {
         use #support as __stampede;
         use __stampede::ProbeOther as _;
-        let __stampede_call = {
+        ({
             let __stampede_reply = __stampede::Probe::<#output>::NEW.reply();
             #target
             __stampede::call(
@@ -122,8 +143,8 @@ fn call(model: &Model) -> TokenStream {
                 || #options,
                 || #path(#(__stampede::again(&#this),)* #(#names),*),
             )
-        };
-        __stampede_call.await
+        })
+        .await
     }
 }
 
@@ -132,7 +153,7 @@ fn entry(model: &Model, companion: &Companion) -> TokenStream {
     let Model { support, krate, vis, output, lint_attrs, sig, .. } = model;
     let Companion { name, params, receiver } = companion;
     let taken = model.params.iter().zip(params).filter(|(_, taken)| **taken);
-    let taken = taken.map(|(Param { name, ty, attrs }, _)| quote!(#(#attrs)* #name: #ty));
+    let taken = taken.map(|(Param { name, ty, attrs, .. }, _)| quote!(#(#attrs)* #name: #ty));
     let this = model.receiver.iter().filter(|_| *receiver);
     let (generics, clause) = (&sig.generics, &sig.generics.where_clause);
     let target = target(model);
@@ -160,7 +181,7 @@ fn entry(model: &Model, companion: &Companion) -> TokenStream {
 /// Which key of which cache: the same statements for the function and its companion.
 fn target(model: &Model) -> TokenStream {
     let function = model.sig.ident.unraw().to_string();
-    let id = format!("::{function}#{}", model.version);
+    let id = format!("::{function} {} #{}", model.version, model.number);
     let owner = if model.associated && model.name.is_none() {
         quote!(__stampede::Option::Some(__stampede::type_name::<Self>()))
     } else {
@@ -193,16 +214,8 @@ fn target(model: &Model) -> TokenStream {
     let parts = consts.chain(model.key.iter().map(|part| quote_spanned!(part.span()=> &(#part)))).collect::<Vec<_>>();
     let parts = tuple(&parts);
     quote! {
-        static __STAMPEDE_SITE: __stampede::Site = __stampede::Site::new(
-            __stampede::concat!(
-                __stampede::module_path!(),
-                #id,
-                __stampede::line!(),
-                ":",
-                __stampede::column!()
-            ),
-            #name,
-        );
+        static __STAMPEDE_SITE: __stampede::Site =
+            __stampede::Site::new(__stampede::concat!(__stampede::module_path!(), #id), #name);
         #store
         let __stampede_target = __stampede::Target {
             site: &__STAMPEDE_SITE,

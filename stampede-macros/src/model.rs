@@ -1,5 +1,7 @@
 //! What an annotated function comes to: everything that expansion needs, checked.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
@@ -40,6 +42,9 @@ pub(crate) struct Model {
     /// The cache's name, if it was given.
     pub(crate) name: Option<String>,
     pub(crate) version: String,
+    /// What tells this function from every other of the crate, also of one name in one place (as macros write them), and
+    /// of other versions of the crate.
+    pub(crate) number: String,
     pub(crate) companion: Option<Companion>,
 }
 
@@ -47,6 +52,8 @@ pub(crate) struct Model {
 pub(crate) struct Param {
     /// Its name, or one made up where it has a pattern.
     pub(crate) name: Ident,
+    /// Whether the name is the user's.
+    pub(crate) named: bool,
     pub(crate) ty: Type,
     pub(crate) attrs: Vec<Attribute>,
 }
@@ -67,7 +74,7 @@ impl Model {
         check_contradictions(&args, faults);
 
         let receiver = sig.receiver().cloned();
-        let params: Vec<Param> = sig.inputs.iter().filter_map(param).collect();
+        let params: Vec<Param> = sig.inputs.iter().enumerate().filter_map(param).collect();
         let key = key(&args, &params, receiver.as_ref(), faults);
         check_self(&args, &sig, &key, faults);
         let store = args.store.map(|said| said.value);
@@ -113,9 +120,16 @@ impl Model {
             inline: args.inline.is_some(),
             name: args.name.map(|said| said.value.value()),
             version: args.version.map_or_else(String::new, |said| said.value.base10_digits().to_owned()),
+            number: number(),
             companion,
             sig,
         }
+    }
+
+    /// The arguments that the key mentions, as far as the body knows them by the same name.
+    pub(crate) fn key_params(&self) -> impl Iterator<Item = &Param> {
+        let key = self.key.iter().map(ToTokens::to_token_stream).collect::<TokenStream>();
+        self.params.iter().filter(move |param| param.named && mentions(&key, &param.name.to_string()))
     }
 
     /// The generic types.
@@ -133,6 +147,14 @@ impl Model {
             _ => None,
         })
     }
+}
+
+/// The crate's version, and how many functions have been annotated so far.
+fn number() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+    let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    format!("{version} {}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn check_signature(sig: &Signature, faults: &mut Faults) {
@@ -205,16 +227,19 @@ fn check_self(args: &Args, sig: &Signature, key: &[Expr], faults: &mut Faults) {
     }
 }
 
-fn param(input: &FnArg) -> Option<Param> {
-    let FnArg::Typed(arg) = input else {
-        return None;
-    };
-    let name = match &*arg.pat {
-        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => pat.ident.clone(),
-        pat => Ident::new("__stampede_argument", pat.span().resolved_at(Span::mixed_site())),
-    };
+fn param((index, input): (usize, &FnArg)) -> Option<Param> {
+    let FnArg::Typed(arg) = input else { return None };
     let attrs = arg.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
-    Some(Param { name, ty: (*arg.ty).clone(), attrs })
+    let ty = (*arg.ty).clone();
+    match &*arg.pat {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => {
+            Some(Param { name: pat.ident.clone(), named: true, ty, attrs })
+        }
+        pat => {
+            let span = pat.span().resolved_at(Span::mixed_site());
+            Some(Param { name: format_ident!("__stampede_argument_{index}", span = span), named: false, ty, attrs })
+        }
+    }
 }
 
 fn key(args: &Args, params: &[Param], receiver: Option<&Receiver>, faults: &mut Faults) -> Vec<Expr> {
@@ -289,11 +314,39 @@ fn concerns_all(attr: &Attribute) -> bool {
     ["allow", "warn", "deny", "expect", "cfg"].iter().any(|name| attr.path().is_ident(name))
 }
 
-/// Whether an identifier occurs in these tokens.
+/// Whether a variable occurs in these tokens: the identifier, other than as a field or method of something.
 fn mentions(tokens: &TokenStream, name: &str) -> bool {
-    tokens.clone().into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == name,
-        TokenTree::Group(group) => mentions(&group.stream(), name),
-        _ => false,
+    let mut dots = 0;
+    tokens.clone().into_iter().any(|token| {
+        let after_dot = dots == 1; // two make a range
+        dots = match &token {
+            TokenTree::Punct(punct) if punct.as_char() == '.' => dots + 1,
+            _ => 0,
+        };
+        match token {
+            TokenTree::Ident(ident) => ident == name && !after_dot,
+            TokenTree::Group(group) => mentions(&group.stream(), name),
+            _ => false,
+        }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_told_from_fields() {
+        for (text, found) in [
+            ("id", true),
+            ("self.id", false),
+            ("self.id(id)", true),
+            ("(a, [id.len()])", true),
+            ("0..id", true),
+            ("identity", false),
+        ] {
+            let tokens = text.parse().expect("tokens");
+            assert_eq!(mentions(&tokens, "id"), found, "{text}");
+        }
+    }
 }

@@ -1,37 +1,48 @@
 //! Values that die while a lock of ours is held.
 //!
-//! Dropping a value runs the user's code, which may call back into the store. The memory tier drops values when it
-//! pleases: on replacement, on eviction, or when some later operation collects its garbage; and it is called under the locks
-//! of the flight table. So a value that is dropped meanwhile is laid aside, and dropped in truth when the lock is released.
+//! Dropping a value runs the user's code, which may panic, or call back into the store. The memory tier drops values when it
+//! pleases: on replacement, on eviction, or when some later operation collects its garbage; it does so under locks of its
+//! own, and is itself called under those of the flight table. So a value that is dropped meanwhile is laid aside, and dropped
+//! in truth when the last of these locks is released.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
     static HOLDING: Cell<bool> = const { Cell::new(false) };
     static ASIDE: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// While this lives, values that are dropped on this thread are laid aside. To be dropped after the lock that it goes with.
+/// While this lives, values that are dropped on this thread are laid aside; the outermost drops them in truth. It goes with
+/// a lock, and is to be dropped after it.
 #[derive(Debug)]
-pub(crate) struct Holding(());
+pub(crate) struct Holding {
+    outermost: bool,
+}
 
 impl Holding {
     pub(crate) fn start() -> Self {
-        let held = HOLDING.replace(true);
-        debug_assert!(!held, "no two shards are locked at once");
-        Self(())
+        Self { outermost: !HOLDING.replace(true) }
     }
 }
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        HOLDING.set(false);
-        drop(ASIDE.take());
+        if self.outermost {
+            HOLDING.set(false);
+            ASIDE.take().into_iter().for_each(drop_contained);
+        }
     }
 }
 
-/// A value whose drop waits for the end of [`Holding`].
+/// Drops a value. If it panics at that, the panic has been reported and goes no further: what goes on here is no business of
+/// the value's.
+fn drop_contained<T>(value: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+}
+
+/// A value whose drop waits for the end of [`Holding`], and whose panics at that stay there.
 #[derive(Debug)]
 pub(crate) struct Careful<V: 'static>(Option<V>);
 
@@ -48,10 +59,12 @@ impl<V> Careful<V> {
 
 impl<V> Drop for Careful<V> {
     fn drop(&mut self) {
+        let value = self.0.take();
         // At the very end of a thread its locals are gone, and so are its locks.
         if HOLDING.try_with(Cell::get).unwrap_or(false) {
-            let value: Box<dyn Any> = Box::new(self.0.take());
-            let _ = ASIDE.try_with(|aside| aside.borrow_mut().push(value));
+            let _ = ASIDE.try_with(|aside| aside.borrow_mut().push(Box::new(value)));
+        } else {
+            drop_contained(value);
         }
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::call::{Detached, Id, Recipe, answer, enter};
+use crate::call::{Call, Detached, Id, Recipe};
 use crate::entry::Entry;
 use crate::policy::Options;
-use crate::reply::{Auto, Fallible, Plain, Reply, ShareError, Value};
+use crate::reply::{Auto, Divide, Fallible, Plain, Reply, ShareError, Value};
 use crate::space::Space;
 use crate::store::Store;
 
@@ -71,17 +71,13 @@ impl<V: Value> Cache<V> {
     ///
     /// Dropping the future gives up the caller's place. A run whose value is to be stored goes on without it; one whose
     /// value nobody can use any more is cancelled.
-    pub fn get_with<K, S, F>(&self, key: &K, init: S) -> impl Future<Output = V> + use<V, K, S, F>
+    pub async fn get_with<K, S, F>(&self, key: &K, init: S) -> V
     where
         K: Serialize + ?Sized,
         S: FnMut() -> F,
         F: Future<Output = V> + Send + 'static,
     {
-        let entered = enter::<V, K>(self.id, Some(&self.store), key);
-        let options = self.options;
-        let share = Auto::of(Reply::<V, V, Infallible, Plain>::NEW);
-        let recipe = Recipe { share, options: move || options, start: init, launch: Detached };
-        answer::<V, V, Infallible, Plain, _, _, _, F, _>(entered, recipe)
+        self.call(key, Reply::<V, V, Infallible, Plain>::NEW, init).await
     }
 
     /// The same for bodies that may fail. A value is stored, an error is not: it reaches everybody who waits for the run.
@@ -101,11 +97,7 @@ impl<V: Value> Cache<V> {
     /// # Cancel safety
     ///
     /// As [`get_with`](Self::get_with).
-    pub fn try_get_with<K, S, F, E, M>(
-        &self,
-        key: &K,
-        init: S,
-    ) -> impl Future<Output = Result<V, E>> + use<V, K, S, F, E, M>
+    pub async fn try_get_with<K, S, F, E, M>(&self, key: &K, init: S) -> Result<V, E>
     where
         K: Serialize + ?Sized,
         S: FnMut() -> F,
@@ -113,11 +105,28 @@ impl<V: Value> Cache<V> {
         E: ShareError<M> + Send + 'static,
         M: 'static,
     {
-        let entered = enter::<V, K>(self.id, Some(&self.store), key);
+        self.call(key, Reply::<Result<V, E>, V, E, Fallible>::NEW, init).await
+    }
+
+    #[expect(clippy::type_complexity, reason = "the parts of a call, which is made in two ways")]
+    fn call<K, R, E, D, M, S, F>(
+        &self,
+        key: &K,
+        reply: Reply<R, V, E, D>,
+        start: S,
+    ) -> Call<R, V, E, D, Auto<M>, impl Fn() -> Options<V> + use<K, V, R, E, D, M, S, F>, S, F, Detached>
+    where
+        K: Serialize + ?Sized,
+        R: 'static,
+        E: ShareError<M> + Send + 'static,
+        D: Divide<R, V, E> + 'static,
+        M: 'static,
+        S: FnMut() -> F,
+        F: Future<Output = R> + Send + 'static,
+    {
         let options = self.options;
-        let share = Auto::of(Reply::<Result<V, E>, V, E, Fallible>::NEW);
-        let recipe = Recipe { share, options: move || options, start: init, launch: Detached };
-        answer::<Result<V, E>, V, E, Fallible, _, _, _, F, _>(entered, recipe)
+        let recipe = Recipe { share: Auto::of(reply), options: move || options, start, launch: Detached };
+        Call::new(self.id, Some(&self.store), key, recipe)
     }
 
     /// What is stored under a key, to be read, written and voided by hand.

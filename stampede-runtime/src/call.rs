@@ -3,17 +3,19 @@
 //! 1. Look into the store. A fresh value is the answer; a stale one is too, and starts a refresh unless one is under way or
 //!    put off.
 //! 2. Otherwise join the key's flight, or lead a new one: run the body in a task of its own, or (`inline`) in this one.
-//! 3. Wait. A flight that was lost (its runtime or caller went away, or it reached its limit) sends everyone who waits back
-//!    to 2, where one of them leads.
+//! 3. Wait. If the run is lost (its runtime or caller went away, or it reached its limit), one of those who wait starts the
+//!    next one.
 //!
-//! Nothing here holds a lock while it waits, and dropping a call at any point gives up its place and nothing else.
+//! 1 and 2 happen when the call is made, which is when the function is first polled; the future is what 3 needs, and no
+//! more: a hundred thousand callers may be waiting. Nothing here holds a lock while it waits, and dropping a call at any
+//! point gives up its place and nothing else.
 
 use std::any::TypeId;
 use std::collections::HashSet;
-use std::future::poll_fn;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use once_cell::sync::Lazy;
 use serde::Serialize;
@@ -23,7 +25,7 @@ use tokio::time::Instant;
 use crate::context::{self, InRun, Mode, Within};
 use crate::cycle::Edge;
 use crate::execution::{Execution, Plan, split, take_error};
-use crate::flight::{Admission, Flight, Lost, Outcome as Settled, Request, Runner, Waiter};
+use crate::flight::{Admission, Arrival, Outcome as Settled, Request, Runner, Waiter};
 use crate::key::{Key, KeyBuf, KeyError};
 use crate::memory::AnyStored;
 use crate::policy::{Age, Options};
@@ -48,59 +50,6 @@ impl Id {
     }
 }
 
-/// A call that found no answer, or not the last word, in the store.
-pub(crate) struct Ticket {
-    store: Store,
-    key: Key,
-    name: &'static str,
-    /// Only a run that starts now will do.
-    fresh: bool,
-    /// The store is switched off.
-    bypass: bool,
-}
-
-/// What the first look came to.
-pub(crate) enum Entered<V> {
-    Fresh(V),
-    Stale(V, Arc<AnyStored>, Ticket),
-    Miss(Ticket),
-    /// Past everything.
-    Uncached(Store, &'static str),
-}
-
-/// Looks a key up in a store, the one in force unless told.
-pub(crate) fn enter<V: Value, K: Serialize + ?Sized>(id: Id, store: Option<&Store>, parts: &K) -> Entered<V> {
-    let store = store.cloned().unwrap_or_else(Store::current);
-    let mode = context::mode();
-    if mode == Mode::Uncached {
-        return Entered::Uncached(store, id.name);
-    }
-    let key = match KeyBuf::encode(id.space, parts) {
-        Ok(key) => key,
-        Err(error) => {
-            warn_about_key(id.name, &error);
-            return Entered::Uncached(store, id.name);
-        }
-    };
-    let bypass = store.is_bypassed();
-    let found = if bypass || mode == Mode::Fresh { None } else { store.look_up(key.as_bytes()) };
-    if let Some((stored, age)) = found
-        && let Some(value) = stored.downcast::<V>()
-    {
-        if age == Age::Fresh {
-            store.flights().counters.call(Outcome::Fresh);
-            return Entered::Fresh(value.clone());
-        }
-        if mode == Mode::Normal {
-            let value = value.clone();
-            let ticket = Ticket { store, key: key.to_key(), name: id.name, fresh: false, bypass };
-            return Entered::Stale(value, stored, ticket);
-        }
-    }
-    let fresh = mode == Mode::Fresh;
-    Entered::Miss(Ticket { store, key: key.to_key(), name: id.name, fresh, bypass })
-}
-
 /// Once per cache: its calls work, but uncached, which nobody would notice.
 pub(crate) fn warn_about_key(name: &'static str, error: &KeyError) {
     static WARNED: Lazy<Mutex<HashSet<&'static str>>> = Lazy::new(Mutex::default);
@@ -109,17 +58,43 @@ pub(crate) fn warn_about_key(name: &'static str, error: &KeyError) {
     }
 }
 
+/// How to make a value: what the caller brings along.
+pub(crate) struct Recipe<H, O, S, L> {
+    /// How an error reaches several callers.
+    pub(crate) share: H,
+    /// The cache's options, asked for when a run may have to start.
+    pub(crate) options: O,
+    /// Makes the future of the body.
+    pub(crate) start: S,
+    /// Where it runs.
+    pub(crate) launch: L,
+}
+
 /// Where a run takes place.
 pub trait Launch<R, V: Value, E, D, H, F>: Copy {
     /// Whether a run can go on without its caller.
     const DETACHED: bool;
 
-    /// Panics with one clear message if runs cannot be started here.
-    fn check(self);
+    /// Whether runs can be started here.
+    ///
+    /// # Errors
+    ///
+    /// What to say if not.
+    fn check(self) -> Result<(), &'static str>;
 
     /// Starts a run, or gives it back to be polled by the caller.
-    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Option<Pin<Box<Execution<R, V, E, D, H, F>>>>;
+    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F>;
 }
+
+/// A run to be polled by the caller, if it is one; an error if its runtime takes no more tasks.
+pub(crate) type Launched<R, V, E, D, H, F> = Result<Option<Driven<R, V, E, D, H, F>>, Refused>;
+
+/// The runtime is shutting down.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused;
+
+/// A run that is polled by its caller.
+pub(crate) type Driven<R, V, E, D, H, F> = Pin<Box<Execution<R, V, E, D, H, F>>>;
 
 /// In a task of its own.
 #[derive(Clone, Copy, Debug)]
@@ -140,22 +115,25 @@ where
 {
     const DETACHED: bool = true;
 
-    fn check(self) {
-        assert!(
-            Handle::try_current().is_ok(),
-            "stampede: a coalesced function runs its body in a tokio task, and there is no tokio runtime here: \
-             call it from within one, or annotate it with `inline`"
-        );
+    fn check(self) -> Result<(), &'static str> {
+        match Handle::try_current() {
+            Ok(_) => Ok(()),
+            Err(_) => Err("a coalesced function runs its body in a tokio task, and there is no tokio runtime here: \
+                           call it from within one, or annotate it with `inline`"),
+        }
     }
 
-    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Option<Pin<Box<Execution<R, V, E, D, H, F>>>> {
+    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F> {
         let runtime = Handle::current();
-        let flight = run.flight();
+        let parts = run.parts();
         let task = runtime.spawn(run);
-        if let Some(flight) = flight {
-            flight.runs_as(task.abort_handle(), runtime.id());
+        if let Some((flight, run)) = parts {
+            if task.is_finished() && !run.has_begun() {
+                return Err(Refused);
+            }
+            flight.runs_as(&run, task.abort_handle(), &runtime);
         }
-        None
+        Ok(None)
     }
 }
 
@@ -169,11 +147,58 @@ where
 {
     const DETACHED: bool = false;
 
-    fn check(self) {}
-
-    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Option<Pin<Box<Execution<R, V, E, D, H, F>>>> {
-        Some(Box::pin(run))
+    fn check(self) -> Result<(), &'static str> {
+        Ok(())
     }
+
+    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F> {
+        Ok(Some(Box::pin(run)))
+    }
+}
+
+/// A call on its way to its answer.
+///
+/// # Cancel safety
+///
+/// Dropping it gives up the caller's place in the flight. With `inline`, it also drops the run that takes place in it.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Call<R, V: Value, E, D, H, O, S, F, L> {
+    recipe: Recipe<H, O, S, L>,
+    state: State<R, V, E, D, H, F>,
+}
+
+// Nothing is pinned within but what is boxed.
+impl<R, V: Value, E, D, H, O, S, F, L> Unpin for Call<R, V, E, D, H, O, S, F, L> {}
+
+enum State<R, V: Value, E, D, H, F> {
+    /// The store had it.
+    Answered(V),
+    /// A run is under way.
+    Waiting(Waiting<R, V, E, D, H, F>),
+    /// Past everything: the body runs here and now, for this call alone.
+    Uncached(Box<Uncached<F>>),
+    /// The answer has been given.
+    Over,
+}
+
+/// A call's place in a flight.
+struct Waiting<R, V: Value, E, D, H, F> {
+    waiter: Waiter<V>,
+    tally: Tally,
+    _edge: Option<Box<Edge>>,
+    /// The run, if it takes place here.
+    run: Option<Driven<R, V, E, D, H, F>>,
+    /// The old value that it is to replace, which will do if it fails.
+    old: Option<Box<Arc<AnyStored>>>,
+    /// Whether the run is this call's.
+    led: bool,
+}
+
+struct Uncached<F> {
+    body: Pin<Box<Within<InRun, F>>>,
+    run: Arc<Run>,
+    _edge: Option<Box<Edge>>,
+    _tally: Tally,
 }
 
 /// Counts a call when it is over, in whatever way: as an error, or by the path that it had taken.
@@ -189,27 +214,63 @@ impl Tally {
             self.outcome = outcome;
         }
     }
+
+    /// Gives a call up with a panic.
+    fn panic(&mut self, message: &str) -> ! {
+        self.took(Outcome::Error);
+        panic!("stampede: {message}")
+    }
 }
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.took(Outcome::Error);
-        }
         self.store.flights().counters.call(self.outcome);
     }
 }
 
-/// How to make a value: what the caller brings along.
-pub(crate) struct Recipe<H, O, S, L> {
-    pub(crate) share: H,
-    pub(crate) options: O,
-    pub(crate) start: S,
-    pub(crate) launch: L,
+/// A question to the flights of a store.
+struct Ticket {
+    key: Key,
+    name: &'static str,
+    /// Only a run that a `fresh` call starts will do.
+    fresh: bool,
+    tally: Tally,
 }
 
-/// Brings a call to its answer.
-pub(crate) async fn answer<R, V, E, D, H, O, S, F, L>(entered: Entered<V>, mut recipe: Recipe<H, O, S, L>) -> R
+impl Ticket {
+    fn store(&self) -> &Store {
+        &self.tally.store
+    }
+
+    /// Whether the store is switched off for this call.
+    fn bypass(&self) -> bool {
+        self.tally.outcome == Outcome::Bypass
+    }
+
+    fn request<V>(&self, options: &Options<V>) -> Request {
+        let store = self.store();
+        Request {
+            run: Run::new(self.name, Arc::clone(&self.key), store.id()),
+            fresh: self.fresh,
+            stores: !self.bypass() && !store.cap(options.ttl).is_zero(),
+            counts: !self.bypass(),
+            run_limit: options.run_limit,
+            retry_after: options.retry_after,
+            epoch: store.epoch(),
+        }
+    }
+
+    /// What a run that has just ended may have stored.
+    fn look_again<V: Value>(&self) -> Option<Arc<AnyStored>> {
+        if self.fresh || self.bypass() {
+            return None;
+        }
+        let (stored, age) = self.store().look_up(&self.key)?;
+        (age == Age::Fresh && stored.downcast::<V>().is_some()).then_some(stored)
+    }
+}
+
+impl<R, V, E, D, H, O, S, F, L> Call<R, V, E, D, H, O, S, F, L>
 where
     V: Value,
     E: Send + 'static,
@@ -220,79 +281,162 @@ where
     F: Future<Output = R>,
     L: Launch<R, V, E, D, H, F>,
 {
-    let result = match entered {
-        Entered::Fresh(value) => Ok(value),
-        Entered::Stale(value, stored, ticket) => recipe.stale::<R, V, E, D, F>(value, &stored, ticket).await,
-        Entered::Miss(ticket) => recipe.miss::<R, V, E, D, F>(ticket).await,
-        Entered::Uncached(store, name) => {
-            let _tally = Tally { store, outcome: Outcome::Bypass };
-            recipe.uncached::<R, V, E, D, F>(name).await
+    /// Makes a call for a key, to a store or the one in force.
+    pub(crate) fn new<K: Serialize + ?Sized>(
+        id: Id,
+        store: Option<&Store>,
+        parts: &K,
+        mut recipe: Recipe<H, O, S, L>,
+    ) -> Self {
+        let store = store.cloned().unwrap_or_else(Store::current);
+        let state = recipe.enter(id, store, parts);
+        Self { recipe, state }
+    }
+}
+
+impl<R, V, E, D, H, O, S, F, L> Future for Call<R, V, E, D, H, O, S, F, L>
+where
+    V: Value,
+    E: Send + 'static,
+    D: Divide<R, V, E>,
+    H: Share<E>,
+    O: Fn() -> Options<V>,
+    S: FnMut() -> F,
+    F: Future<Output = R>,
+    L: Launch<R, V, E, D, H, F>,
+{
+    type Output = R;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let Self { recipe, state } = self.get_mut();
+        loop {
+            match std::mem::replace(state, State::Over) {
+                State::Answered(value) => return Poll::Ready(D::join(Ok(value))),
+                State::Waiting(mut waiting) => match waiting.poll_arrival(cx) {
+                    Poll::Pending => {
+                        *state = State::Waiting(waiting);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Arrival::TakenOver(runner)) => *state = recipe.take_over(waiting, runner),
+                    Poll::Ready(Arrival::Settled) => match waiting.answer(recipe.share) {
+                        Ok(result) => return Poll::Ready(D::join(result)),
+                        Err(ticket) => *state = recipe.ask(ticket),
+                    },
+                },
+                State::Uncached(mut uncached) => {
+                    let Poll::Ready(output) = uncached.body.as_mut().poll(cx) else {
+                        *state = State::Uncached(uncached);
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(D::join(split::<R, V, E, D, H>(output, &uncached.run, recipe.share)));
+                }
+                State::Over => panic!("a coalesced call was polled after it had answered"),
+            }
         }
-    };
-    D::join(result)
+    }
 }
 
 impl<H, O, S, L> Recipe<H, O, S, L> {
-    /// Runs the body here and now, for this caller alone.
-    async fn uncached<R, V, E, D, F>(&mut self, name: &'static str) -> Result<V, E>
+    /// The first look.
+    fn enter<R, V, E, D, F, K>(&mut self, id: Id, store: Store, parts: &K) -> State<R, V, E, D, H, F>
     where
         V: Value,
         E: Send + 'static,
         D: Divide<R, V, E>,
         H: Share<E>,
+        O: Fn() -> Options<V>,
         S: FnMut() -> F,
         F: Future<Output = R>,
+        L: Launch<R, V, E, D, H, F>,
+        K: Serialize + ?Sized,
     {
+        let mode = context::mode();
+        if mode == Mode::Uncached {
+            return self.uncached(id.name, store);
+        }
+        let key = match KeyBuf::encode(id.space, parts) {
+            Ok(key) => key,
+            Err(error) => {
+                warn_about_key(id.name, &error);
+                return self.uncached(id.name, store);
+            }
+        };
+        let bypass = store.is_bypassed();
+        let fresh = mode == Mode::Fresh;
+        let found = if bypass || fresh { None } else { store.look_up(key.as_bytes()) };
+        let ticket =
+            |store, outcome| Ticket { key: key.to_key(), name: id.name, fresh, tally: Tally { store, outcome } };
+        if let Some((stored, age)) = found
+            && let Some(value) = stored.downcast::<V>()
+        {
+            if age == Age::Fresh {
+                let _tally = Tally { store, outcome: Outcome::Fresh };
+                return State::Answered(value.clone());
+            }
+            if mode == Mode::Normal {
+                let ticket = ticket(store, Outcome::Stale);
+                return self.stale(value.clone(), stored, ticket);
+            }
+        }
+        let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
+        self.ask(ticket(store, outcome))
+    }
+
+    /// Runs the body here and now, for this call alone.
+    fn uncached<R, V, E, D, F>(&mut self, name: &'static str, store: Store) -> State<R, V, E, D, H, F>
+    where
+        V: Value,
+        S: FnMut() -> F,
+    {
+        let mut tally = Tally { store, outcome: Outcome::Bypass };
         let run = Arc::new(Run::uncached(name));
-        let _edge = wait_edge(&run);
-        let output = Within::new(InRun::new(Arc::clone(&run), context::store()), (self.start)()).await;
-        split::<R, V, E, D, H>(output, &run, self.share)
+        let edge = wait_edge(&run, true).unwrap_or_else(|chain| tally.panic(&chain));
+        let body = Within::new(InRun::new(Arc::clone(&run), context::store()), (self.start)());
+        State::Uncached(Box::new(Uncached { body: Box::pin(body), run, _edge: edge, _tally: tally }))
     }
 
     /// Answers with an old value and sees to a new one.
-    async fn stale<R, V, E, D, F>(&mut self, value: V, stored: &AnyStored, ticket: Ticket) -> Result<V, E>
+    fn stale<R, V, E, D, F>(&mut self, value: V, stored: Arc<AnyStored>, mut ticket: Ticket) -> State<R, V, E, D, H, F>
     where
         V: Value,
-        E: Send + 'static,
-        D: Divide<R, V, E>,
-        H: Share<E>,
         O: Fn() -> Options<V>,
         S: FnMut() -> F,
-        F: Future<Output = R>,
+        H: Copy,
         L: Launch<R, V, E, D, H, F>,
+        D: Divide<R, V, E>,
+        F: Future<Output = R>,
+        H: Share<E>,
+        E: Send + 'static,
     {
-        let mut tally = Tally { store: ticket.store.clone(), outcome: Outcome::Stale };
         if stored.is_put_off(Instant::now()) {
-            return Ok(value);
+            return State::Answered(value);
         }
-        self.launch.check();
+        self.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
         let options = (self.options)();
-        let is_done = || match ticket.store.look_up(&ticket.key) {
+        let done = || match ticket.store().look_up(&ticket.key) {
             Some((stored, age)) => age == Age::Fresh || stored.is_put_off(Instant::now()),
             None => false,
         };
-        let Some(runner) = ticket.store.flights().lead_unawaited(ticket.request(&options), is_done) else {
-            return Ok(value);
+        // What was stored once is to be stored again, whatever the body will say to that.
+        let request = Request { stores: true, ..ticket.request(&options) };
+        let Some((waiter, runner)) = ticket.store().flights().lead_if_idle(request, done) else {
+            return State::Answered(value);
         };
         if L::DETACHED {
-            self.run::<R, V, E, D, F>(runner, &ticket, options);
-            return Ok(value);
+            drop(waiter);
+            // A runtime that takes no more tasks has had its day: the old value will do.
+            let _ = self.run(runner, &ticket.tally, options);
+            return State::Answered(value);
         }
         // A run that cannot go on without its caller: this one waits for it, and the others get the old value.
-        let waiter = runner.wait();
-        let driven = self.run::<R, V, E, D, F>(runner, &ticket, options);
-        let flight = settled(waiter, driven).await;
-        if let Some(Settled::Value(new)) = flight.outcome()
-            && let Some(new) = new.value()
-        {
-            tally.took(Outcome::Miss);
-            return Ok(new.clone());
-        }
-        Ok(value)
+        let Ok(edge) = wait_edge(&runner.run, true) else { return State::Answered(value) };
+        let run = self.run(runner, &ticket.tally, options).unwrap_or_default();
+        let old = Some(Box::new(stored));
+        State::Waiting(Waiting { waiter, tally: ticket.tally, _edge: edge, run, old, led: true })
     }
 
-    /// Waits for a run: somebody else's, or one that this call starts.
-    async fn miss<R, V, E, D, F>(&mut self, mut ticket: Ticket) -> Result<V, E>
+    /// Joins the key's flight, or leads it.
+    fn ask<R, V, E, D, F>(&mut self, mut ticket: Ticket) -> State<R, V, E, D, H, F>
     where
         V: Value,
         E: Send + 'static,
@@ -303,64 +447,35 @@ impl<H, O, S, L> Recipe<H, O, S, L> {
         F: Future<Output = R>,
         L: Launch<R, V, E, D, H, F>,
     {
-        let outcome = if ticket.bypass { Outcome::Bypass } else { Outcome::Coalesced };
-        let mut tally = Tally { store: ticket.store.clone(), outcome };
-        loop {
-            self.launch.check();
-            let options = (self.options)();
-            let admission = ticket.store.flights().admit(ticket.request(&options), || ticket.look_again());
-            let (waiter, runner) = match admission {
-                Admission::Answered(stored) => {
-                    if let Some(value) = stored.downcast::<V>() {
-                        tally.took(Outcome::Fresh);
-                        return Ok(value.clone());
-                    }
-                    continue;
-                }
-                Admission::Joined(waiter) => (waiter, None),
-                Admission::Led(waiter, runner) => (waiter, Some(runner)),
-            };
-            let led = runner.is_some();
-            if led {
-                tally.took(Outcome::Miss);
+        self.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
+        let options = (self.options)();
+        let admission = ticket.store().flights().admit(ticket.request(&options), || ticket.look_again::<V>());
+        let (waiter, runner) = match admission {
+            Admission::Joined(waiter) => (waiter, None),
+            Admission::Led(waiter, runner) => (waiter, Some(runner)),
+            Admission::Answered(stored) => {
+                ticket.tally.took(Outcome::Fresh);
+                return match stored.downcast::<V>() {
+                    Some(value) => State::Answered(value.clone()),
+                    None => State::Over,
+                };
             }
-            let _edge = wait_edge(&waiter.flight.run);
-            let driven = runner.and_then(|runner| self.run::<R, V, E, D, F>(runner, &ticket, options));
-            let flight = settled(waiter, driven).await;
-            match flight.outcome() {
-                Some(Settled::Value(stored)) => {
-                    if let Some(value) = stored.value() {
-                        return Ok(value.clone());
-                    }
-                }
-                Some(Settled::Error(settled)) => {
-                    if let Some(error) = take_error(&mut **settled.lock(), self.share) {
-                        tally.took(Outcome::Error);
-                        return Err(error);
-                    }
-                    // An error of another type: a `Cache` was asked in two ways at once. This caller's own run will tell.
-                }
-                Some(Settled::Panic(payload, message)) => {
-                    let original = if led { payload.lock().take() } else { None };
-                    resume_unwind(original.unwrap_or_else(|| Box::new(message.to_string())));
-                }
-                Some(Settled::Lost(Lost::Unpolled)) if led && L::DETACHED => {
-                    panic!("stampede: the tokio runtime is shutting down and takes no more tasks");
-                }
-                Some(Settled::Lost(_)) | None => {}
-            }
-            // The run is lost. A wish for a fresh one holds for all who waited for it.
-            ticket.fresh |= flight.fresh;
+        };
+        let edge = wait_edge(&waiter.run(), runner.is_some()).unwrap_or_else(|chain| ticket.tally.panic(&chain));
+        let waiting = Waiting { waiter, tally: ticket.tally, _edge: edge, run: None, old: None, led: false };
+        match runner {
+            Some(runner) => self.lead(waiting, runner, options),
+            None => State::Waiting(waiting),
         }
     }
 
-    /// Starts the run of a flight that this call leads.
-    fn run<R, V, E, D, F>(
+    /// Starts the run that a call waits for.
+    fn lead<R, V, E, D, F>(
         &mut self,
+        mut waiting: Waiting<R, V, E, D, H, F>,
         runner: Runner<V>,
-        ticket: &Ticket,
         options: Options<V>,
-    ) -> Option<Pin<Box<Execution<R, V, E, D, H, F>>>>
+    ) -> State<R, V, E, D, H, F>
     where
         V: Value,
         E: Send + 'static,
@@ -370,52 +485,63 @@ impl<H, O, S, L> Recipe<H, O, S, L> {
         F: Future<Output = R>,
         L: Launch<R, V, E, D, H, F>,
     {
-        let plan = Plan { store: ticket.store.clone(), options, bypass: ticket.bypass };
+        waiting.tally.took(Outcome::Miss);
+        waiting.led = true;
+        match self.run(runner, &waiting.tally, options) {
+            Ok(run) => waiting.run = run,
+            Err(Refused) => waiting.tally.panic("the tokio runtime is shutting down and takes no more tasks"),
+        }
+        State::Waiting(waiting)
+    }
+
+    /// Starts the next run of a flight whose run was lost.
+    fn take_over<R, V, E, D, F>(
+        &mut self,
+        mut waiting: Waiting<R, V, E, D, H, F>,
+        runner: Runner<V>,
+    ) -> State<R, V, E, D, H, F>
+    where
+        V: Value,
+        E: Send + 'static,
+        D: Divide<R, V, E>,
+        H: Share<E>,
+        O: Fn() -> Options<V>,
+        S: FnMut() -> F,
+        F: Future<Output = R>,
+        L: Launch<R, V, E, D, H, F>,
+    {
+        if let Some(value) = waiting.old() {
+            runner.decline();
+            return State::Answered(value);
+        }
+        self.launch.check().unwrap_or_else(|message| waiting.tally.panic(message));
+        let options = (self.options)();
+        self.lead(waiting, runner, options)
+    }
+
+    /// Starts a run.
+    fn run<R, V, E, D, F>(
+        &mut self,
+        runner: Runner<V>,
+        tally: &Tally,
+        options: Options<V>,
+    ) -> Launched<R, V, E, D, H, F>
+    where
+        V: Value,
+        E: Send + 'static,
+        D: Divide<R, V, E>,
+        H: Share<E>,
+        S: FnMut() -> F,
+        F: Future<Output = R>,
+        L: Launch<R, V, E, D, H, F>,
+    {
+        let plan = Plan { store: tally.store.clone(), options, bypass: tally.outcome == Outcome::Bypass };
         let body = (self.start)();
         self.launch.launch(Execution::new(runner, plan, self.share, context::store(), body))
     }
 }
 
-impl Ticket {
-    fn request<V>(&self, options: &Options<V>) -> Request {
-        Request {
-            run: Run::new(self.name, Arc::clone(&self.key), self.store.id()),
-            fresh: self.fresh,
-            stores: !self.bypass && !self.store.cap(options.ttl).is_zero(),
-            counts: !self.bypass,
-            run_limit: options.run_limit,
-            epoch: self.store.epoch(),
-        }
-    }
-
-    /// What a run that has just ended may have stored.
-    fn look_again(&self) -> Option<Arc<AnyStored>> {
-        if self.fresh || self.bypass {
-            return None;
-        }
-        let (stored, age) = self.store.look_up(&self.key)?;
-        (age == Age::Fresh).then_some(stored)
-    }
-}
-
-/// Notes that the run whose body calls waits for this one.
-///
-/// # Panics
-///
-/// If that closes a circle.
-fn wait_edge(awaited: &Run) -> Option<Edge> {
-    let waiter = context::run()?;
-    match Edge::add(&waiter, awaited) {
-        Ok(edge) => Some(edge),
-        Err(chain) => panic!("stampede: a run waits for itself and would never end: {chain}"),
-    }
-}
-
-/// Waits for a flight's outcome, polling the run along the way if it is in this task.
-async fn settled<R, V, E, D, H, F>(
-    mut waiter: Waiter<V>,
-    mut driven: Option<Pin<Box<Execution<R, V, E, D, H, F>>>>,
-) -> Arc<Flight<V>>
+impl<R, V, E, D, H, F> Waiting<R, V, E, D, H, F>
 where
     V: Value,
     E: Send + 'static,
@@ -423,14 +549,67 @@ where
     H: Share<E>,
     F: Future<Output = R>,
 {
-    poll_fn(|cx| {
-        if let Some(run) = &mut driven
+    /// Ready once the flight has an outcome, or a next run to be started; polls the run along the way if it takes place here.
+    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival<V>> {
+        if let Some(run) = &mut self.run
             && run.as_mut().poll(cx).is_ready()
         {
-            driven = None;
+            self.run = None;
         }
-        waiter.poll_settled(cx)
-    })
-    .await;
-    Arc::clone(&waiter.flight)
+        self.waiter.poll_arrival(cx)
+    }
+
+    /// The old value that an inline refresh was to replace, if it is still what is stored.
+    fn old(&self) -> Option<V> {
+        let old = self.old.as_ref()?;
+        let (stored, _) = self.tally.store.look_up(&self.waiter.run().key)?;
+        if Arc::ptr_eq(old, &stored) { old.downcast::<V>().cloned() } else { None }
+    }
+
+    /// What the flight's outcome is to this call; a ticket to ask again if it is none.
+    fn answer(mut self, share: H) -> Result<Result<V, E>, Ticket> {
+        let outcome = self.waiter.flight.outcome();
+        if let Some(Settled::Value(stored)) = outcome
+            && let Some(value) = stored.value()
+        {
+            if self.old.is_some() {
+                self.tally.took(Outcome::Miss);
+            }
+            return Ok(Ok(value.clone()));
+        }
+        if let Some(old) = self.old() {
+            return Ok(Ok(old));
+        }
+        match outcome {
+            Some(Settled::Error(settled)) => {
+                if let Some(error) = take_error(&mut **settled.lock(), share) {
+                    self.tally.took(Outcome::Error);
+                    return Ok(Err(error));
+                }
+                // An error of another type: a `Cache` was asked in two ways at once. This caller's own run will tell.
+            }
+            Some(Settled::Panic(payload, message)) => {
+                self.tally.took(Outcome::Error);
+                let original = if self.led { payload.lock().take() } else { None };
+                resume_unwind(original.unwrap_or_else(|| Box::new(message.to_string())));
+            }
+            Some(Settled::Value(_)) | None => {}
+        }
+        let run = self.waiter.run();
+        let fresh = self.waiter.is_fresh();
+        Err(Ticket { key: Arc::clone(&run.key), name: run.name, fresh, tally: self.tally })
+    }
+}
+
+/// Notes that the run whose body calls waits for this one, which the call leads or joins.
+///
+/// # Errors
+///
+/// That closes a circle.
+fn wait_edge(awaited: &Run, leads: bool) -> Result<Option<Box<Edge>>, String> {
+    let Some(waiter) = context::run() else { return Ok(None) };
+    match Edge::add(&waiter, awaited, leads) {
+        Ok(edge) => Ok(Some(Box::new(edge))),
+        Err(chain) => Err(format!("a run waits for itself and would never end: {chain}")),
+    }
 }

@@ -6,8 +6,8 @@
 //!
 //! 1. Edges are checked and added in one step under one lock, so of two calls that together close a cycle, one sees it.
 //! 2. An edge is removed when the call that added it ends or is dropped, in whatever way.
-//! 3. The walk compares keys, not runs: a body that asks for its own key anew (`fresh`, or after an invalidation) starts
-//!    another run of itself, and waits for it just the same.
+//! 3. A call that leads a new run closes a circle also if its *key* is one that is waited with: a body that asks for its own
+//!    key anew (`fresh`, or after an invalidation) starts another run of itself, and so would that.
 //!
 //! Only calls made within a run, and only those that have to wait, come here.
 
@@ -38,14 +38,14 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Notes that the body of `waiter` is going to wait for `awaited`.
+    /// Notes that the body of `waiter` is going to wait for `awaited`, which its call has led or joined.
     ///
     /// # Errors
     ///
     /// The chain of names from the first run of the cycle back to itself.
-    pub(crate) fn add(waiter: &Arc<Run>, awaited: &Run) -> Result<Self, String> {
+    pub(crate) fn add(waiter: &Arc<Run>, awaited: &Run, leads: bool) -> Result<Self, String> {
         let mut waits = WAITS.lock();
-        if let Some(chain) = waits.path_to(waiter, awaited) {
+        if let Some(chain) = waits.path_to(waiter, |run| run.id == awaited.id || leads && run.same_key(awaited)) {
             drop(waits);
             return Err(describe(&chain, awaited));
         }
@@ -72,14 +72,14 @@ impl Drop for Edge {
 }
 
 impl Waits {
-    /// The runs from one with the key of `awaited` to `from`, each waiting for the next, if there are such.
-    fn path_to(&self, from: &Arc<Run>, awaited: &Run) -> Option<Vec<Arc<Run>>> {
+    /// The runs from one that is `sought` to `from`, each waiting for the next, if there are such.
+    fn path_to(&self, from: &Arc<Run>, sought: impl Fn(&Run) -> bool) -> Option<Vec<Arc<Run>>> {
         let mut seen = HashSet::from([from.id]);
         // Each with the index of the run that it waits for.
         let mut found = vec![(Arc::clone(from), None)];
         let mut next = 0;
         while let Some((run, _)) = found.get(next) {
-            if run.same_key(awaited) {
+            if sought(run) {
                 let mut chain = Vec::new();
                 let mut at = Some(next);
                 while let Some(index) = at {

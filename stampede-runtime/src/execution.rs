@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::context::{InRun, Within};
 use crate::flight::{Flight, Outcome, Runner};
 use crate::memory::Stored;
-use crate::policy::{Lifetime, Options, after};
+use crate::policy::{Lifetime, Options};
 use crate::reply::{Divide, Reply, Share, Value, carried};
 use crate::run::Run;
 use crate::stats::RunResult;
@@ -32,13 +32,14 @@ pin_project! {
         V: Sync,
         V: 'static,
     {
-        runner: Option<Runner<V>>,
-        plan: Plan<V>,
-        share: H,
+        // Before the runner: when an execution is dropped, its body is gone before the next run can start.
         #[pin]
         body: Option<Within<InRun, F>>,
         #[pin]
         limit: Option<Sleep>,
+        runner: Option<Runner<V>>,
+        plan: Plan<V>,
+        share: H,
         reply: Reply<R, V, E, D>,
     }
 }
@@ -85,7 +86,7 @@ where
     F: Future<Output = R>,
 {
     pub(crate) fn new(runner: Runner<V>, plan: Plan<V>, share: H, scope: Option<Store>, body: F) -> Self {
-        let context = InRun::new(Arc::clone(&runner.flight.run), scope);
+        let context = InRun::new(Arc::clone(&runner.run), scope);
         Self {
             runner: Some(runner),
             plan,
@@ -96,9 +97,9 @@ where
         }
     }
 
-    /// The flight that this is the run of, while it is not over.
-    pub(crate) fn flight(&self) -> Option<Arc<Flight<V>>> {
-        self.runner.as_ref().map(|runner| Arc::clone(&runner.flight))
+    /// The flight and the run that this is, while it is not over.
+    pub(crate) fn parts(&self) -> Option<(Arc<Flight<V>>, Arc<Run>)> {
+        self.runner.as_ref().map(|runner| (Arc::clone(&runner.flight), Arc::clone(&runner.run)))
     }
 }
 
@@ -117,19 +118,20 @@ where
         let Some(runner) = this.runner else {
             return Poll::Ready(());
         };
-        runner.polled();
-        let flight = &*runner.flight;
+        let (run, deadline) = (&*runner.run, runner.deadline);
+        run.begin();
         let plan = &*this.plan;
         let share = *this.share;
 
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            let closed = flight.outcome().is_some();
-            if !closed && let Some(body) = this.body.as_mut().as_pin_mut() {
+            if !run.is_over()
+                && let Some(body) = this.body.as_mut().as_pin_mut()
+            {
                 if let Poll::Ready(output) = body.poll(cx) {
                     this.body.set(None);
-                    return Poll::Ready(judge::<R, V, E, D, H>(output, &flight.run, plan, share));
+                    return Poll::Ready(judge::<R, V, E, D, H>(output, run, plan, share));
                 }
-                if !over(flight, this.limit.as_mut(), cx) {
+                if !is_past(deadline, this.limit.as_mut(), cx) {
                     return Poll::Pending;
                 }
             }
@@ -149,12 +151,12 @@ where
 }
 
 /// Whether the run has reached its limit. Where there is no runtime to wake it, it is only looked at when polled.
-fn over<V: Value>(flight: &Flight<V>, mut limit: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
+fn is_past(deadline: Instant, mut limit: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
     if limit.is_none() {
         if Handle::try_current().is_err() {
-            return Instant::now() >= flight.deadline;
+            return Instant::now() >= deadline;
         }
-        limit.set(Some(sleep_until(flight.deadline)));
+        limit.set(Some(sleep_until(deadline)));
     }
     limit.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready())
 }
@@ -172,7 +174,7 @@ where
     };
     let Plan { store, options, bypass } = plan;
     let refused = run.said_no_cache() || options.cache_if.is_some_and(|accepts| !accepts(&value));
-    let ttl = if refused || *bypass { Duration::ZERO } else { store.cap(run.ttl(options.ttl)) };
+    let ttl = if refused || *bypass || store.is_bypassed() { Duration::ZERO } else { store.cap(run.ttl(options.ttl)) };
     let weight = if ttl.is_zero() { 0 } else { options.weight.map_or(1, |weigh| weigh(&value)) };
     let result = if refused { RunResult::NoCache } else { RunResult::Ok };
     Ended::Value(Verdict { value, ttl, weight, result })
@@ -201,11 +203,11 @@ where
     H: Share<E>,
 {
     let Plan { store, options, bypass } = plan;
-    let key = &Arc::clone(&runner.flight.run.key);
+    let key = &Arc::clone(&runner.run.key);
     let now = Instant::now();
     let put_off = || {
-        if !bypass && let Some((old, _)) = store.look_up(key) {
-            old.put_off(after(now, options.retry_after));
+        if !bypass {
+            store.put_off(key, options.retry_after);
         }
     };
     match ended {
@@ -229,10 +231,7 @@ where
             let message = message_of(&*payload).into();
             Outcome::Panic(Mutex::new(Some(payload)), message)
         }),
-        Ended::TimedOut => {
-            put_off();
-            runner.time_out();
-        }
+        Ended::TimedOut => runner.time_out(),
     }
 }
 

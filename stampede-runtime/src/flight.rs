@@ -1,31 +1,36 @@
 //! Flights: one current run per key, shared by everyone who asks for the key meanwhile.
 //!
-//! A flight is one run of a body and those who wait for it. It is *open* until its outcome is certain, and then closed
-//! for good:
+//! A flight is those who wait for a key, and the run that they wait for:
 //!
 //! ```text
-//!                 finish                  Value, Error, Panic: shared by those who waited
-//!               ┌────────────────────────▶
-//!     lead      │   run dropped, limit reached, abandoned
-//!   ───────▶ open ───────────────────────▶ Lost: those who still wait start over, and one of them leads
+//!           lead                 finish: a value, an error, a panic
+//!         ────────▶  running  ───────────────────────────────────────▶  closed
+//!                     │    ▲                                              ▲
+//!   the run is lost:  │    │  one of those who wait                       │
+//!   dropped or over   ▼    │  starts the next run                         │  nobody waits,
+//!   its limit        vacant ──────────────────────────────────────────────┘  nothing is stored
 //! ```
 //!
 //! Invariants:
 //!
-//! 1. The table holds at most one flight per key: the current one. Only the current flight may store its value, and it
-//!    does so under the lock of its key's shard, in the step that takes it out of the table.
-//! 2. Whoever takes a flight out of the table (`supersede`, `clear`, a `fresh` call) ends its currency, under the same
-//!    lock: from then on nobody joins it and it stores nothing. Its own waiters still get its outcome.
-//! 3. `open` goes from true to false once, under the flight's lock. Who did that, and no one else, settles the outcome and
-//!    wakes the waiters. A closed flight is not joined: whoever finds one in the table replaces it.
-//! 4. The outcome is set before the wakers are taken; a waiter looks for the outcome under the lock that it registers
-//!    under. So no waiter sleeps through it.
-//! 5. A flight leaves the table by the drop of its [`Runner`] at the latest. No code path can leave a key taken.
-//! 6. A flight that nobody waits for and whose value cannot be stored is closed and its task aborted, in the step in which
-//!    the second of the two comes true.
-//! 7. Locks are taken in the order shard, flight. No code of the user runs under either: values, errors and keys are
-//!    dropped, compared by bytes, cloned and stored outside.
-//! 8. `in_flight` and the table have forgotten a run before its waiters are woken.
+//! 1. The table holds at most one flight per key: the current one. Only a current flight stores its value, and it does so
+//!    under the lock of its key's shard, in the step that takes it out of the table.
+//! 2. Whoever takes a flight out of the table (`supersede`, `supersede_all`, a `fresh` call) ends its currency for good:
+//!    nobody joins it any more, and it stores nothing. Those who wait still get its outcome.
+//! 3. A flight has at most one run, known by its `Arc<Run>`. Only the [`Runner`] of that very run finishes it; a runner
+//!    whose run was taken from it changes nothing.
+//! 4. A closed flight stays closed. Who closed it, and no one else, settles its outcome. Nobody joins a closed flight:
+//!    whoever finds one in the table replaces it.
+//! 5. The outcome is set before the wakers are taken, and a waiter looks for it under the lock that it registers under; a
+//!    flight that becomes vacant wakes everyone who waits, and the first to look takes over. So no waiter sleeps through
+//!    either, and those who wait for a lost run wait for one next run, however quickly that ends.
+//! 6. A run ends, or is lost, by the drop of its runner at the latest, and a flight that is neither running nor waited for
+//!    is closed and out of the table. No code path can leave a key taken.
+//! 7. A flight that nobody waits for and that has lost its currency, or whose value is not going to be stored, is closed and
+//!    its task aborted: when the last waiter leaves, or when it loses its currency.
+//! 8. Locks are taken in the order shard, flight. No code of the user runs under either: keys are compared as bytes, values
+//!    and errors are cloned and dropped outside (see [`crate::aside`]).
+//! 9. `in_flight` and the table have forgotten a run before those who waited for it are woken.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -37,7 +42,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
-use tokio::runtime::{Handle, Id as RuntimeId};
+use tokio::runtime::{Handle, Id as RuntimeId, RuntimeFlavor};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -59,19 +64,17 @@ pub(crate) enum Outcome<V: 'static> {
     Error(Mutex<Box<dyn Any + Send>>),
     /// A panic: what was thrown, and what it said.
     Panic(Mutex<Option<Box<dyn Any + Send>>>, Arc<str>),
-    /// Nothing: whoever waited starts over.
-    Lost(Lost),
 }
 
-/// Why there was no outcome.
+/// Why a run had no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// The run was dropped before it was ever polled: its runtime takes no more tasks.
-    Unpolled,
-    /// The run was dropped: by its runtime, with its caller, or because nobody could use it.
+    /// It was dropped: by its runtime, with its caller, or because nobody could use it.
     Dropped,
-    /// The run reached its limit.
+    /// It reached its limit.
     TimedOut,
+    /// Whoever was to start it did without.
+    Declined,
 }
 
 /// The flights of a store.
@@ -81,7 +84,11 @@ pub(crate) struct Flights {
     pub(crate) counters: Counters,
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
+    /// What is to be done when a run reaches its limit while its flight is current: put the next refresh off.
+    on_limit: OnLimit,
 }
+
+type OnLimit = Box<dyn Fn(&[u8], Duration) + Send + Sync>;
 
 type Shard = HashMap<Key, Arc<dyn AnyFlight>>;
 
@@ -120,13 +127,18 @@ pub(crate) struct Request {
     /// Whether the run counts in the statistics.
     pub(crate) counts: bool,
     pub(crate) run_limit: Duration,
+    /// How long a run that reached its limit keeps the next refresh away.
+    pub(crate) retry_after: Duration,
     /// The store's epoch.
     pub(crate) epoch: u64,
 }
 
 impl Flights {
-    pub(crate) fn new() -> Self {
+    /// No flights. `on_limit` is told the key and the `retry_after` of each current run that reaches its limit, under the
+    /// key's lock.
+    pub(crate) fn new(on_limit: impl Fn(&[u8], Duration) + Send + Sync + 'static) -> Self {
         Self {
+            on_limit: Box::new(on_limit),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             counters: Counters::default(),
@@ -164,41 +176,51 @@ impl Flights {
             && let Some(waiter) = Waiter::join(self, current)
         {
             drop(locked);
+            waiter.flight.enforce_limit(self);
             waiter.watch();
             return Admission::Joined(waiter);
         }
         if let Some(answer) = look() {
             return Admission::Answered(answer);
         }
-        let flight = Flight::open(self, request);
-        let waiter = Waiter::first(self, &flight);
-        let replaced = locked.shard.insert(key, Arc::clone(&flight) as _);
+        let runner = Flight::lead(self, request);
+        let waiter = runner.wait();
+        let replaced = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
         drop(locked);
         if let Some(replaced) = replaced {
             replaced.superseded(self);
         }
-        Admission::Led(waiter, Runner::new(self, flight))
+        Admission::Led(waiter, runner)
     }
 
-    /// Leads a flight that nobody waits for, unless one is under way or `unless` (under the lock) says no.
-    pub(crate) fn lead_unawaited<V>(
+    /// Leads a new flight, unless one is under way or `unless` (under the lock) says no.
+    pub(crate) fn lead_if_idle<V>(
         self: &Arc<Self>,
         request: Request,
         unless: impl FnOnce() -> bool,
-    ) -> Option<Runner<V>>
+    ) -> Option<(Waiter<V>, Runner<V>)>
     where
         V: Send + Sync + 'static,
     {
         let key = Key::clone(&request.run.key);
         let mut locked = self.lock(&key);
-        if locked.shard.get(&key).is_some_and(|current| current.is_open()) || unless() {
+        if let Some(current) = locked.shard.get(&key)
+            && !current.is_closed()
+        {
+            let current = Arc::clone(current);
+            drop(locked);
+            current.enforce_limit(self);
             return None;
         }
-        let flight = Flight::open(self, request);
-        let closed = locked.shard.insert(key, Arc::clone(&flight) as _);
+        if unless() {
+            return None;
+        }
+        let runner = Flight::lead(self, request);
+        let waiter = runner.wait();
+        let closed = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
         drop(locked);
         drop(closed);
-        Some(Runner::new(self, flight))
+        Some((waiter, runner))
     }
 
     /// Ends the currency of the key's flight, if there is one, and does `then` in the same step.
@@ -245,31 +267,39 @@ impl Locked<'_> {
 trait AnyFlight: Any + Send + Sync {
     fn key(&self) -> &Key;
     fn is_fresh(&self) -> bool;
-    fn is_open(&self) -> bool;
+    fn is_closed(&self) -> bool;
+    /// Gives the run up if it should have been over by now.
+    fn enforce_limit(&self, flights: &Flights);
     /// The flight has left the table: it has lost its currency.
     fn superseded(&self, flights: &Flights);
 }
 
 /// A run and those who wait for it.
 pub(crate) struct Flight<V: 'static> {
-    pub(crate) run: Arc<Run>,
     /// Whether a `fresh` call started it.
-    pub(crate) fresh: bool,
+    fresh: bool,
     /// The epoch of the store in which it began.
     pub(crate) epoch: u64,
-    /// When the run has to be over.
-    pub(crate) deadline: Instant,
     counts: bool,
+    run_limit: Duration,
+    retry_after: Duration,
+    key: Key,
     core: Mutex<Core>,
     outcome: OnceCell<Outcome<V>>,
 }
 
-/// What changes while a flight is open.
+/// What changes in the life of a flight.
 struct Core {
-    open: bool,
+    phase: Phase,
+    /// The run, or the last one there was.
+    run: Arc<Run>,
+    /// When it has to be over.
+    deadline: Instant,
+    /// Whether the flight may store.
     current: bool,
     /// Whether the value is going to be stored if the flight stays current and the body does not say otherwise.
     stores: bool,
+    waiters: usize,
     wakers: Wakers,
     /// The task that the run is, unless it runs in its caller's.
     task: Option<AbortHandle>,
@@ -277,45 +307,89 @@ struct Core {
     watches: Vec<(RuntimeId, Option<AbortHandle>)>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Vacant,
+    Closed,
+}
+
+impl Core {
+    fn set_waiters(&mut self, waiters: usize) {
+        self.waiters = waiters;
+        self.run.set_waiters(waiters);
+    }
+
+    /// Whether the flight is of use to anybody.
+    fn is_useful(&self) -> bool {
+        let will_store = self.phase == Phase::Running && self.current && self.run.will_store(self.stores);
+        self.waiters > 0 || will_store
+    }
+
+    /// Ends the run. What is to be done about it outside the lock: abort the task, count the run.
+    fn end_run(&mut self, next: Phase) -> Option<AbortHandle> {
+        self.phase = next;
+        self.run.end();
+        self.task.take()
+    }
+}
+
 impl<V: Send + Sync + 'static> AnyFlight for Flight<V> {
     fn key(&self) -> &Key {
-        &self.run.key
+        &self.key
     }
 
     fn is_fresh(&self) -> bool {
         self.fresh
     }
 
-    fn is_open(&self) -> bool {
-        self.core.lock().open
+    fn is_closed(&self) -> bool {
+        self.core.lock().phase == Phase::Closed
+    }
+
+    fn enforce_limit(&self, flights: &Flights) {
+        let overdue = {
+            let core = self.core.lock();
+            (core.phase == Phase::Running && core.deadline <= Instant::now()).then(|| Arc::clone(&core.run))
+        };
+        if let Some(run) = overdue {
+            self.lose(&run, Lost::TimedOut, flights);
+        }
     }
 
     fn superseded(&self, flights: &Flights) {
         let mut core = self.core.lock();
         core.current = false;
-        self.abandon_if_useless(core, flights);
+        self.close_if_useless(core, flights);
     }
 }
 
 impl<V: Send + Sync + 'static> Flight<V> {
-    fn open(flights: &Flights, request: Request) -> Arc<Self> {
-        flights.in_flight.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self {
-            run: Arc::new(request.run),
+    /// A flight with a run that has just begun.
+    fn lead(flights: &Arc<Flights>, request: Request) -> Runner<V> {
+        let run = Arc::new(request.run);
+        let deadline = after(Instant::now(), request.run_limit);
+        let flight = Arc::new(Self {
             fresh: request.fresh,
             epoch: request.epoch,
-            deadline: after(Instant::now(), request.run_limit),
             counts: request.counts,
+            run_limit: request.run_limit,
+            retry_after: request.retry_after,
+            key: Arc::clone(&run.key),
             core: Mutex::new(Core {
-                open: true,
+                phase: Phase::Running,
+                run: Arc::clone(&run),
+                deadline,
                 current: true,
                 stores: request.stores,
+                waiters: 0,
                 wakers: Wakers::default(),
                 task: None,
                 watches: Vec::new(),
             }),
             outcome: OnceCell::new(),
-        })
+        });
+        Runner::new(Arc::clone(flights), flight, run, deadline)
     }
 
     /// What the flight came to, once it has.
@@ -323,107 +397,141 @@ impl<V: Send + Sync + 'static> Flight<V> {
         self.outcome.get()
     }
 
-    /// Closes the flight without an outcome, if it is open.
-    fn lose(&self, lost: Lost, flights: &Flights) {
-        self.close_lost(self.core.lock(), lost, flights);
-    }
-
-    /// Closes the flight if its result is of no use to anybody.
-    fn abandon_if_useless(&self, core: MutexGuard<'_, Core>, flights: &Flights) {
-        let useful = self.run.waiters() > 0 || (core.current && self.run.will_store(core.stores));
-        if !useful {
-            self.close_lost(core, Lost::Dropped, flights);
+    /// Says which task a run is, so that it can be aborted when nobody has a use for it.
+    pub(crate) fn runs_as(&self, run: &Arc<Run>, task: AbortHandle, runtime: &Handle) {
+        let mut core = self.core.lock();
+        if core.phase == Phase::Running && Arc::ptr_eq(&core.run, run) {
+            core.task = Some(task);
+            // Whoever waits on the same thread is not there to see a limit that the run itself does not see.
+            if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread {
+                core.watches.push((runtime.id(), None));
+            }
+        } else {
+            drop(core);
+            task.abort();
         }
     }
 
-    fn close_lost(&self, mut core: MutexGuard<'_, Core>, lost: Lost, flights: &Flights) {
-        if !core.open {
+    /// The run is lost, if it is (still) this flight's: those who wait are to start the next one.
+    fn lose(&self, run: &Arc<Run>, lost: Lost, flights: &Flights) {
+        if lost == Lost::TimedOut {
+            let locked = flights.lock(&self.key);
+            if locked.is_current(self) && !run.is_over() {
+                (flights.on_limit)(&self.key, self.retry_after);
+            }
+        }
+        let mut core = self.core.lock();
+        if core.phase != Phase::Running || !Arc::ptr_eq(&core.run, run) {
             return;
         }
-        core.open = false;
-        let task = core.task.take();
-        drop(core);
-        flights.remove(self);
-        let result = if lost == Lost::TimedOut { RunResult::Timeout } else { RunResult::Cancelled };
-        self.settle(Outcome::Lost(lost), result, flights);
+        let task = core.end_run(Phase::Vacant);
+        let wakers = core.wakers.all();
+        let result = match lost {
+            Lost::Dropped => Some(RunResult::Cancelled),
+            Lost::TimedOut => Some(RunResult::Timeout),
+            Lost::Declined => None,
+        };
+        self.run_ended(result, flights);
+        self.close_if_useless(core, flights);
+        wakers.into_iter().for_each(Waker::wake);
         if let Some(task) = task {
             task.abort();
         }
     }
 
-    /// Makes the outcome known. Called once, by whoever closed the flight, after it has left the table.
-    fn settle(&self, outcome: Outcome<V>, result: RunResult, flights: &Flights) {
+    /// Closes the flight, if it is open and of no use to anybody.
+    fn close_if_useless(&self, mut core: MutexGuard<'_, Core>, flights: &Flights) {
+        if core.phase == Phase::Closed || core.is_useful() {
+            return;
+        }
+        if core.phase == Phase::Running {
+            self.run_ended(Some(RunResult::Cancelled), flights);
+        }
+        let task = core.end_run(Phase::Closed);
+        let watches = std::mem::take(&mut core.watches);
+        drop(core);
+        flights.remove(self);
+        abort(task, watches);
+    }
+
+    fn run_ended(&self, result: Option<RunResult>, flights: &Flights) {
         flights.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if self.counts {
+        if let Some(result) = result
+            && self.counts
+        {
             flights.counters.run(result);
         }
-        let _ = self.outcome.set(outcome);
-        let (wakers, watches) = {
-            let mut core = self.core.lock();
-            (std::mem::take(&mut core.wakers), std::mem::take(&mut core.watches))
-        };
-        for watch in watches.into_iter().filter_map(|(_, task)| task) {
-            watch.abort();
-        }
-        wakers.wake_all();
     }
 }
 
-/// The right and the duty to bring a flight to its end. Dropped without having done so, it closes the flight as lost.
+fn abort(task: Option<AbortHandle>, watches: Vec<(RuntimeId, Option<AbortHandle>)>) {
+    for task in task.into_iter().chain(watches.into_iter().filter_map(|(_, task)| task)) {
+        task.abort();
+    }
+}
+
+/// The right and the duty to bring a run to its end. Dropped without having done so, it gives the run up as lost.
 pub(crate) struct Runner<V: Send + Sync + 'static> {
     pub(crate) flight: Arc<Flight<V>>,
+    pub(crate) run: Arc<Run>,
+    /// When the run has to be over.
+    pub(crate) deadline: Instant,
     flights: Arc<Flights>,
-    polled: bool,
 }
 
 impl<V: Send + Sync + 'static> Runner<V> {
-    fn new(flights: &Arc<Flights>, flight: Arc<Flight<V>>) -> Self {
-        Self { flight, flights: Arc::clone(flights), polled: false }
+    fn new(flights: Arc<Flights>, flight: Arc<Flight<V>>, run: Arc<Run>, deadline: Instant) -> Self {
+        flights.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { flight, run, deadline, flights }
     }
 
-    /// A caller's place in the flight, the first.
-    pub(crate) fn wait(&self) -> Waiter<V> {
-        Waiter::first(&self.flights, &self.flight)
-    }
-
-    /// The run has begun.
-    pub(crate) fn polled(&mut self) {
-        self.polled = true;
+    /// A caller's place among those who wait for the run, which is not in the table yet.
+    fn wait(&self) -> Waiter<V> {
+        Waiter::counted(&self.flights, Arc::clone(&self.flight), &mut self.flight.core.lock())
     }
 
     /// The run came to an end. `outcome` is told whether exactly one caller waits; `commit` stores what is to be stored,
     /// and is called under the key's lock if the flight is still current.
     pub(crate) fn finish(self, result: RunResult, commit: impl FnOnce(), outcome: impl FnOnce(bool) -> Outcome<V>) {
-        let Self { flight, flights, .. } = &self;
-        let mut locked = flights.lock(&flight.run.key);
-        {
-            let mut core = flight.core.lock();
-            if !core.open {
-                return;
-            }
-            core.open = false;
-            core.task = None;
+        let Self { flight, flights, run, .. } = &self;
+        let mut locked = flights.lock(&flight.key);
+        let mut core = flight.core.lock();
+        if core.phase != Phase::Running || !Arc::ptr_eq(&core.run, run) {
+            return;
         }
+        core.end_run(Phase::Closed);
+        let (alone, watches) = (core.waiters == 1, std::mem::take(&mut core.watches));
+        drop(core);
         let removed = if locked.is_current(&**flight) {
             commit();
-            locked.shard.remove(&flight.run.key)
+            locked.shard.remove(&flight.key)
         } else {
             None
         };
         drop(locked);
         drop(removed);
-        flight.settle(outcome(flight.run.waiters() == 1), result, flights);
+
+        flight.run_ended(Some(result), flights);
+        let _ = flight.outcome.set(outcome(alone));
+        let wakers = flight.core.lock().wakers.all();
+        abort(None, watches);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The run is not going to begin: the next of those who wait may start one.
+    pub(crate) fn decline(self) {
+        self.flight.lose(&self.run, Lost::Declined, &self.flights);
     }
 
     /// The run reached its limit.
     pub(crate) fn time_out(self) {
-        self.flight.lose(Lost::TimedOut, &self.flights);
+        self.flight.lose(&self.run, Lost::TimedOut, &self.flights);
     }
 }
 
 impl<V: Send + Sync + 'static> Drop for Runner<V> {
     fn drop(&mut self) {
-        self.flight.lose(if self.polled { Lost::Dropped } else { Lost::Unpolled }, &self.flights);
+        self.flight.lose(&self.run, Lost::Dropped, &self.flights);
     }
 }
 
@@ -431,46 +539,54 @@ impl<V: Send + Sync + 'static> Drop for Runner<V> {
 pub(crate) struct Waiter<V: Send + Sync + 'static> {
     pub(crate) flight: Arc<Flight<V>>,
     flights: Arc<Flights>,
-    place: Option<usize>,
+    place: Option<Place>,
+}
+
+/// What a look at a flight comes to, when it comes to anything.
+pub(crate) enum Arrival<V: Send + Sync + 'static> {
+    /// The flight has an outcome.
+    Settled,
+    /// The run was lost, and the next one is this caller's to start.
+    TakenOver(Runner<V>),
 }
 
 impl<V: Send + Sync + 'static> Waiter<V> {
-    /// The first to wait for a flight that nobody else knows yet.
-    fn first(flights: &Arc<Flights>, flight: &Arc<Flight<V>>) -> Self {
-        Self::counted(flights, Arc::clone(flight), &flight.core.lock())
-    }
-
-    /// One more, unless the flight is closed.
+    /// One more who waits, unless the flight is closed.
     fn join(flights: &Arc<Flights>, flight: &Arc<dyn AnyFlight>) -> Option<Self> {
         let flight = (Arc::clone(flight) as Arc<dyn Any + Send + Sync>).downcast::<Flight<V>>().ok()?;
-        let core = flight.core.lock();
-        core.open.then(|| Self::counted(flights, Arc::clone(&flight), &core))
+        let mut core = flight.core.lock();
+        let joins = core.phase != Phase::Closed;
+        joins.then(|| Self::counted(flights, Arc::clone(&flight), &mut core))
     }
 
-    fn counted(flights: &Arc<Flights>, flight: Arc<Flight<V>>, _locked: &MutexGuard<'_, Core>) -> Self {
-        flight.run.set_waiters(flight.run.waiters() + 1);
+    fn counted(flights: &Arc<Flights>, flight: Arc<Flight<V>>, core: &mut Core) -> Self {
+        core.set_waiters(core.waiters + 1);
         flights.waiting.fetch_add(1, Ordering::Relaxed);
         Self { flight, flights: Arc::clone(flights), place: None }
     }
 
-    /// Sees to it that the run's limit is kept even if whoever runs it is never polled again: a run in its caller's task, or
+    /// The run that is waited for, or was, if it is over.
+    pub(crate) fn run(&self) -> Arc<Run> {
+        Arc::clone(&self.flight.core.lock().run)
+    }
+
+    /// Whether only a run that a `fresh` call starts will do.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.flight.fresh
+    }
+
+    /// Sees to it that the limit of runs is kept even if whoever runs them is never polled again: in its caller's task, or
     /// on a runtime that nobody drives. Each runtime that waits has a timer of its own.
     fn watch(&self) {
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
+        let Ok(runtime) = Handle::try_current() else { return };
         {
             let mut core = self.flight.core.lock();
-            if !core.open || core.watches.iter().any(|(id, _)| *id == runtime.id()) {
+            if core.phase == Phase::Closed || core.watches.iter().any(|(id, _)| *id == runtime.id()) {
                 return;
             }
             core.watches.push((runtime.id(), None));
         }
-        let (flight, flights) = (Arc::clone(&self.flight), Arc::clone(&self.flights));
-        let watch = runtime.spawn(async move {
-            tokio::time::sleep_until(flight.deadline).await;
-            flight.lose(Lost::TimedOut, &flights);
-        });
+        let watch = runtime.spawn(watch(Arc::clone(&self.flight), Arc::clone(&self.flights)));
         let mut core = self.flight.core.lock();
         match core.watches.iter_mut().find(|(id, _)| *id == runtime.id()) {
             Some((_, task)) => *task = Some(watch.abort_handle()),
@@ -478,17 +594,30 @@ impl<V: Send + Sync + 'static> Waiter<V> {
         }
     }
 
-    /// Ready once the flight has an outcome.
-    pub(crate) fn poll_settled(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if self.flight.outcome.get().is_some() {
-            return Poll::Ready(());
+    /// Ready once the flight has an outcome, or is this caller's to run.
+    pub(crate) fn poll_arrival(&mut self, cx: &Context<'_>) -> Poll<Arrival<V>> {
+        let Self { flight, flights, place } = self;
+        if flight.outcome.get().is_some() {
+            return Poll::Ready(Arrival::Settled);
         }
-        let waker = cx.waker();
-        let mut core = self.flight.core.lock();
-        if self.flight.outcome.get().is_some() {
-            return Poll::Ready(());
+        let mut core = flight.core.lock();
+        if flight.outcome.get().is_some() {
+            return Poll::Ready(Arrival::Settled);
         }
-        let replaced = core.wakers.register(&mut self.place, waker);
+        if core.phase == Phase::Vacant {
+            core.phase = Phase::Running;
+            core.run = Arc::new(core.run.next());
+            core.deadline = after(Instant::now(), flight.run_limit);
+            let (run, deadline) = (Arc::clone(&core.run), core.deadline);
+            drop(core);
+            return Poll::Ready(Arrival::TakenOver(Runner::new(
+                Arc::clone(flights),
+                Arc::clone(flight),
+                run,
+                deadline,
+            )));
+        }
+        let replaced = core.wakers.register(place, cx.waker());
         drop(core);
         drop(replaced);
         Poll::Pending
@@ -500,22 +629,26 @@ impl<V: Send + Sync + 'static> Drop for Waiter<V> {
         self.flights.waiting.fetch_sub(1, Ordering::Relaxed);
         let mut core = self.flight.core.lock();
         let waker = self.place.take().and_then(|place| core.wakers.leave(place));
-        self.flight.run.set_waiters(self.flight.run.waiters() - 1);
-        self.flight.abandon_if_useless(core, &self.flights);
+        let left = core.waiters - 1;
+        core.set_waiters(left);
+        self.flight.close_if_useless(core, &self.flights);
         drop(waker);
     }
 }
 
-impl<V: Send + Sync + 'static> Flight<V> {
-    /// Says which task the run is, so that it can be aborted when nobody has a use for it.
-    pub(crate) fn runs_as(&self, task: AbortHandle, runtime: RuntimeId) {
-        let mut core = self.core.lock();
-        if core.open {
-            core.task = Some(task);
-            core.watches.push((runtime, None));
-        } else {
-            drop(core);
-            task.abort();
+/// Gives up each run of a flight when it reaches its limit.
+async fn watch<V: Send + Sync + 'static>(flight: Arc<Flight<V>>, flights: Arc<Flights>) {
+    loop {
+        let (phase, run, deadline) = {
+            let core = flight.core.lock();
+            (core.phase, Arc::clone(&core.run), core.deadline)
+        };
+        match phase {
+            Phase::Closed => return,
+            Phase::Running if deadline <= Instant::now() => flight.lose(&run, Lost::TimedOut, &flights),
+            Phase::Running => tokio::time::sleep_until(deadline).await,
+            // The next run is not older than this moment.
+            Phase::Vacant => tokio::time::sleep(flight.run_limit).await,
         }
     }
 }
@@ -524,12 +657,14 @@ impl<V: Send + Sync + 'static> Flight<V> {
 #[derive(Default)]
 struct Wakers {
     places: Vec<Option<Waker>>,
-    free: Vec<usize>,
+    free: Vec<Place>,
 }
+
+type Place = usize;
 
 impl Wakers {
     /// Puts a waker at its place, or finds it one. Gives back what it replaces.
-    fn register(&mut self, place: &mut Option<usize>, waker: &Waker) -> Option<Waker> {
+    fn register(&mut self, place: &mut Option<Place>, waker: &Waker) -> Option<Waker> {
         if let Some(place) = *place {
             let current = &mut self.places[place];
             return match current {
@@ -545,14 +680,14 @@ impl Wakers {
         self.places[free].replace(waker.clone())
     }
 
-    /// Frees a place, unless everybody has been woken already.
-    fn leave(&mut self, place: usize) -> Option<Waker> {
-        let waker = self.places.get_mut(place)?.take();
+    /// Frees a place.
+    fn leave(&mut self, place: Place) -> Option<Waker> {
         self.free.push(place);
-        waker
+        self.places[place].take()
     }
 
-    fn wake_all(self) {
-        self.places.into_iter().flatten().for_each(Waker::wake);
+    /// All of them, to be woken outside the lock. The places stay taken.
+    fn all(&mut self) -> Vec<Waker> {
+        self.places.iter_mut().filter_map(Option::take).collect()
     }
 }

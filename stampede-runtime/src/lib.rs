@@ -36,7 +36,7 @@ pub use wrappers::{Wrapped, fresh, no_stale, uncached};
 pub mod __private {
     pub use crate::call::{Detached, Inline};
     pub use crate::policy::Options;
-    pub use crate::reply::{AsError, Auto, Named, Probe, ProbeOther, Reply};
+    pub use crate::reply::{Auto, Named, Probe, ProbeOther, Reply};
     pub use crate::snapshot::{Snap, SnapValue, again};
     pub use crate::space::Site;
     pub use crate::store::Store;

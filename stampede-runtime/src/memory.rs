@@ -12,9 +12,9 @@ use moka::Expiry;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
-use crate::aside::Careful;
+use crate::aside::{Careful, Holding};
 use crate::key::Key;
-use crate::policy::{Age, Lifetime};
+use crate::policy::{Age, Lifetime, after};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A value at rest, with what the policy needs to judge it.
@@ -50,7 +50,7 @@ impl<V: ?Sized> Stored<V> {
     }
 
     /// Keeps refreshes away until `then`.
-    pub(crate) fn put_off(&self, then: Instant) {
+    fn put_off(&self, then: Instant) {
         let nanos = then.saturating_duration_since(self.life.fresh_until).as_nanos();
         self.retry_at.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -86,7 +86,7 @@ impl Bounds {
     fn cost(self, weight: u32) -> u32 {
         let Some(bound) = self.weight else { return 1 };
         let by_entries = Self::WHOLE.div_ceil(self.entries.max(1));
-        let by_weight = u128::from(weight) * u128::from(Self::WHOLE) / u128::from(bound.max(1));
+        let by_weight = (u128::from(weight) * u128::from(Self::WHOLE)).div_ceil(u128::from(bound.max(1)));
         u32::try_from(by_weight.max(u128::from(by_entries))).unwrap_or(u32::MAX)
     }
 }
@@ -121,23 +121,35 @@ impl Memory {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Arc<AnyStored>> {
+        let _holding = Holding::start();
         self.cache.get(key)
     }
 
     pub(crate) fn insert(&self, key: Key, stored: Arc<AnyStored>) {
+        let _holding = Holding::start();
         self.cache.insert(key, stored);
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
+        let _holding = Holding::start();
         self.cache.invalidate(key);
+    }
+
+    /// Keeps refreshes of what is stored under a key away for this long.
+    pub(crate) fn put_off(&self, key: &[u8], retry_after: Duration) {
+        if let Some(stored) = self.get(key) {
+            stored.put_off(after(Instant::now(), retry_after));
+        }
     }
 
     /// Lets go of everything. What was stored is already void by its epoch; this frees the memory.
     pub(crate) fn clear(&self) {
+        let _holding = Holding::start();
         self.cache.invalidate_all();
     }
 
     pub(crate) fn len(&self) -> u64 {
+        let _holding = Holding::start();
         self.cache.run_pending_tasks();
         self.cache.entry_count()
     }

@@ -58,9 +58,10 @@ impl<V> Options<V> {
         Self { retry_after, ..self }
     }
 
-    /// How long a run may take.
+    /// How long a run may take. Zero would let none run: it means the default.
     #[must_use]
     pub fn run_limit(self, run_limit: Duration) -> Self {
+        let run_limit = if run_limit.is_zero() { Self::default().run_limit } else { run_limit };
         Self { run_limit, ..self }
     }
 

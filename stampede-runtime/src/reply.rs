@@ -66,6 +66,7 @@ impl<T, E> Divide<Result<T, E>, T, E> for Fallible {
 }
 
 /// A return type with its parts and the way to divide it.
+#[expect(clippy::type_complexity, reason = "four parameters, none of them held")]
 pub struct Reply<R, V, E, D>(PhantomData<fn(D) -> (R, V, E)>);
 
 impl<R, V, E, D> Reply<R, V, E, D> {
@@ -172,7 +173,7 @@ impl<M, E: ShareError<M>> Share<E> for Auto<M> {
 }
 
 /// Looks into an error for any error that it holds.
-pub type AsError<E> = fn(&E) -> Option<&(dyn Error + 'static)>;
+pub(crate) type AsError<E> = fn(&E) -> Option<&(dyn Error + 'static)>;
 
 /// The way that the attribute's `share_error` names.
 pub struct Named<E> {

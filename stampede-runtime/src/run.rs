@@ -8,6 +8,7 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
 /// One run of a body: who it is, who waits for it, and what the body has said about its result.
 #[derive(Debug)]
 pub(crate) struct Run {
+    /// The number of its flight: a run that takes over from a lost one has the same.
     pub(crate) id: u64,
     /// The cache's name, for people.
     pub(crate) name: &'static str,
@@ -16,6 +17,8 @@ pub(crate) struct Run {
     pub(crate) store: usize,
     /// Callers that wait. Written under the flight's lock; the body may read it at any time.
     waiters: AtomicUsize,
+    begun: AtomicBool,
+    over: AtomicBool,
     no_cache: AtomicBool,
     store_for: Mutex<Option<Duration>>,
 }
@@ -23,15 +26,44 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(name: &'static str, key: Key, store: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self::numbered(NEXT.fetch_add(1, Ordering::Relaxed), name, key, store, 0)
+    }
+
+    fn numbered(id: u64, name: &'static str, key: Key, store: usize, waiters: usize) -> Self {
         Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            id,
             name,
             key,
             store,
-            waiters: AtomicUsize::new(0),
+            waiters: AtomicUsize::new(waiters),
+            begun: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             no_cache: AtomicBool::new(false),
             store_for: Mutex::new(None),
         }
+    }
+
+    /// The run that takes over from this one.
+    pub(crate) fn next(&self) -> Self {
+        Self::numbered(self.id, self.name, Key::clone(&self.key), self.store, self.waiters())
+    }
+
+    /// Notes that the body has been polled.
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the run is over: its body is not to be polled again.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// A run outside all flights, of a call that goes past the store. It has no key.

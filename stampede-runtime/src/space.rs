@@ -56,7 +56,7 @@ impl Known {
 /// content, and so the same keys.
 #[derive(Debug)]
 pub struct Site {
-    /// What tells this function from every other of the program: crate, modules, name, and place in the source.
+    /// What tells this function from every other of the program.
     id: &'static str,
     /// What people call it.
     name: &'static str,

@@ -41,7 +41,7 @@ pub struct Store {
 }
 
 struct Inner {
-    memory: Memory,
+    memory: Arc<Memory>,
     flights: Arc<Flights>,
     max_ttl: Duration,
     /// Raised by `clear`: what began in an earlier epoch is void.
@@ -181,6 +181,11 @@ impl Store {
         self.inner.memory.insert(key, stored);
     }
 
+    /// Keeps refreshes of what is stored away for this long.
+    pub(crate) fn put_off(&self, key: &[u8], retry_after: Duration) {
+        self.inner.memory.put_off(key, retry_after);
+    }
+
     pub(crate) fn forget(&self, key: &[u8]) {
         self.inner.memory.remove(key);
     }
@@ -217,10 +222,12 @@ impl StoreBuilder {
     /// Builds the store.
     pub fn build(self) -> Store {
         let bounds = Bounds { entries: self.max_entries, weight: self.max_weight };
+        let memory = Arc::new(Memory::new(bounds));
+        let put_off = Arc::clone(&memory);
         Store {
             inner: Arc::new(Inner {
-                memory: Memory::new(bounds),
-                flights: Arc::new(Flights::new()),
+                memory,
+                flights: Arc::new(Flights::new(move |key, retry_after| put_off.put_off(key, retry_after))),
                 max_ttl: self.max_ttl,
                 epoch: AtomicU64::new(0),
                 bypass: AtomicBool::new(false),

@@ -4,7 +4,7 @@ use std::any::TypeId;
 
 use serde::Serialize;
 
-use crate::call::{Id, Launch, Recipe, answer, enter};
+use crate::call::{Call, Id, Launch, Recipe};
 use crate::entry::{Entry, FnEntry};
 use crate::policy::Options;
 use crate::reply::{Divide, Reply, Share, Value};
@@ -17,7 +17,7 @@ pub use std::future::Future;
 pub use std::option::Option;
 pub use std::pin::Pin;
 pub use std::time::Duration;
-pub use std::{column, concat, line, module_path};
+pub use std::{concat, module_path};
 
 /// The future that a detached body is.
 pub type Detach<R> = Pin<Box<dyn Future<Output = R> + Send>>;
@@ -51,7 +51,7 @@ pub fn call<R, V, E, D, H, K, O, S, F, L>(
     launch: L,
     options: O,
     start: S,
-) -> impl Future<Output = R> + use<R, V, E, D, H, K, O, S, F, L>
+) -> Call<R, V, E, D, H, O, S, F, L>
 where
     V: Value,
     E: Send + 'static,
@@ -63,8 +63,7 @@ where
     F: Future<Output = R>,
     L: Launch<R, V, E, D, H, F>,
 {
-    let entered = enter::<V, K>(target.id(), target.store, &target.key);
-    answer::<R, V, E, D, H, O, S, F, L>(entered, Recipe { share, options, start, launch })
+    Call::new(target.id(), target.store, &target.key, Recipe { share, options, start, launch })
 }
 
 /// What a companion gives.

@@ -4,8 +4,8 @@ pub(crate) use std::sync::MutexGuard;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{self, PoisonError};
 
-/// A mutex without poisoning: no code of the user runs under the locks of this crate, so a panic under one is a bug of
-/// ours, and refusing every later call would only make it worse.
+/// A mutex without poisoning. The only code of the user that runs under one is the copying of an error for those who wait,
+/// which changes nothing that is locked; so a panic leaves nothing half done, and need not become everybody's.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(sync::Mutex<T>);
 

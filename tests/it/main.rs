@@ -1,3 +1,19 @@
 //! The attribute and the runtime, as their users use them.
 
+mod cancellation;
+mod cycle;
+mod failures;
+mod fences;
+mod harness;
+mod identity;
+mod keys;
+mod matrix;
+mod nocache;
+mod oracle;
+mod returns;
+mod runs;
 mod smoke;
+mod stale;
+mod store;
+mod tools;
+mod wrappers;
