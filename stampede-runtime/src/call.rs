@@ -318,6 +318,7 @@ where
                         return Poll::Pending;
                     }
                     Poll::Ready(Arrival::TakenOver(runner)) => *state = recipe.take_over(waiting, runner),
+                    Poll::Ready(Arrival::Outdated) => *state = recipe.ask(waiting.into_ticket()),
                     Poll::Ready(Arrival::Settled) => match waiting.answer(recipe.share) {
                         Ok(result) => return Poll::Ready(D::join(result)),
                         Err(ticket) => *state = recipe.ask(ticket),
@@ -370,12 +371,17 @@ impl<H, O, S, L> Recipe<H, O, S, L> {
             && let Some(value) = stored.downcast::<V>()
         {
             if age == Age::Fresh {
-                let _tally = Tally { store, outcome: Outcome::Fresh };
-                return State::Answered(value.clone());
+                // To copy the value may fail.
+                let mut tally = Tally { store, outcome: Outcome::Error };
+                let value = value.clone();
+                tally.took(Outcome::Fresh);
+                return State::Answered(value);
             }
             if mode == Mode::Normal {
-                let ticket = ticket(store, Outcome::Stale);
-                return self.stale(value.clone(), stored, ticket);
+                let mut ticket = ticket(store, Outcome::Error);
+                let value = value.clone();
+                ticket.tally.took(Outcome::Stale);
+                return self.stale(value, stored, ticket);
             }
         }
         let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
@@ -595,9 +601,13 @@ where
             }
             Some(Settled::Value(_)) | None => {}
         }
+        Err(self.into_ticket())
+    }
+
+    /// To ask once more.
+    fn into_ticket(self) -> Ticket {
         let run = self.waiter.run();
-        let fresh = self.waiter.is_fresh();
-        Err(Ticket { key: Arc::clone(&run.key), name: run.name, fresh, tally: self.tally })
+        Ticket { key: Arc::clone(&run.key), name: run.name, fresh: self.waiter.is_fresh(), tally: self.tally }
     }
 }
 

@@ -193,7 +193,7 @@ impl Flights {
         Admission::Led(waiter, runner)
     }
 
-    /// Leads a new flight, unless one is under way or `unless` (under the lock) says no.
+    /// Leads a new flight, or a vacant one; unless one is under way or `unless` (under the lock) says no.
     pub(crate) fn lead_if_idle<V>(
         self: &Arc<Self>,
         request: Request,
@@ -203,24 +203,28 @@ impl Flights {
         V: Send + Sync + 'static,
     {
         let key = Key::clone(&request.run.key);
-        let mut locked = self.lock(&key);
-        if let Some(current) = locked.shard.get(&key)
-            && !current.is_closed()
-        {
-            let current = Arc::clone(current);
+        loop {
+            let mut locked = self.lock(&key);
+            if let Some(current) = locked.shard.get(&key)
+                && let Some(waiter) = Waiter::join(self, current)
+            {
+                drop(locked);
+                if waiter.flight.enforce_limit(self) {
+                    continue;
+                }
+                let runner = waiter.take_over()?;
+                return Some((waiter, runner));
+            }
+            if unless() {
+                return None;
+            }
+            let runner = Flight::lead(self, request);
+            let waiter = runner.wait();
+            let closed = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
             drop(locked);
-            current.enforce_limit(self);
-            return None;
+            drop(closed);
+            return Some((waiter, runner));
         }
-        if unless() {
-            return None;
-        }
-        let runner = Flight::lead(self, request);
-        let waiter = runner.wait();
-        let closed = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
-        drop(locked);
-        drop(closed);
-        Some((waiter, runner))
     }
 
     /// Ends the currency of the key's flight, if there is one, and does `then` in the same step.
@@ -267,9 +271,6 @@ impl Locked<'_> {
 trait AnyFlight: Any + Send + Sync {
     fn key(&self) -> &Key;
     fn is_fresh(&self) -> bool;
-    fn is_closed(&self) -> bool;
-    /// Gives the run up if it should have been over by now.
-    fn enforce_limit(&self, flights: &Flights);
     /// The flight has left the table: it has lost its currency.
     fn superseded(&self, flights: &Flights);
 }
@@ -343,20 +344,6 @@ impl<V: Send + Sync + 'static> AnyFlight for Flight<V> {
         self.fresh
     }
 
-    fn is_closed(&self) -> bool {
-        self.core.lock().phase == Phase::Closed
-    }
-
-    fn enforce_limit(&self, flights: &Flights) {
-        let overdue = {
-            let core = self.core.lock();
-            (core.phase == Phase::Running && core.deadline <= Instant::now()).then(|| Arc::clone(&core.run))
-        };
-        if let Some(run) = overdue {
-            self.lose(&run, Lost::TimedOut, flights);
-        }
-    }
-
     fn superseded(&self, flights: &Flights) {
         let mut core = self.core.lock();
         core.current = false;
@@ -410,6 +397,18 @@ impl<V: Send + Sync + 'static> Flight<V> {
             drop(core);
             task.abort();
         }
+    }
+
+    /// Gives the run up if it should have been over by now. Says whether it should.
+    fn enforce_limit(&self, flights: &Flights) -> bool {
+        let overdue = {
+            let core = self.core.lock();
+            (core.phase == Phase::Running && core.deadline <= Instant::now()).then(|| Arc::clone(&core.run))
+        };
+        if let Some(run) = &overdue {
+            self.lose(run, Lost::TimedOut, flights);
+        }
+        overdue.is_some()
     }
 
     /// The run is lost, if it is (still) this flight's: those who wait are to start the next one.
@@ -548,6 +547,8 @@ pub(crate) enum Arrival<V: Send + Sync + 'static> {
     Settled,
     /// The run was lost, and the next one is this caller's to start.
     TakenOver(Runner<V>),
+    /// The run was lost, and the flight is no longer current: there may be a better answer.
+    Outdated,
 }
 
 impl<V: Send + Sync + 'static> Waiter<V> {
@@ -594,9 +595,23 @@ impl<V: Send + Sync + 'static> Waiter<V> {
         }
     }
 
+    /// Starts the next run, if the flight is vacant.
+    fn take_over(&self) -> Option<Runner<V>> {
+        let mut core = self.flight.core.lock();
+        if core.phase != Phase::Vacant {
+            return None;
+        }
+        core.phase = Phase::Running;
+        core.run = Arc::new(core.run.next());
+        core.deadline = after(Instant::now(), self.flight.run_limit);
+        let (run, deadline) = (Arc::clone(&core.run), core.deadline);
+        drop(core);
+        Some(Runner::new(Arc::clone(&self.flights), Arc::clone(&self.flight), run, deadline))
+    }
+
     /// Ready once the flight has an outcome, or is this caller's to run.
     pub(crate) fn poll_arrival(&mut self, cx: &Context<'_>) -> Poll<Arrival<V>> {
-        let Self { flight, flights, place } = self;
+        let Self { flight, place, .. } = &mut *self;
         if flight.outcome.get().is_some() {
             return Poll::Ready(Arrival::Settled);
         }
@@ -605,17 +620,16 @@ impl<V: Send + Sync + 'static> Waiter<V> {
             return Poll::Ready(Arrival::Settled);
         }
         if core.phase == Phase::Vacant {
-            core.phase = Phase::Running;
-            core.run = Arc::new(core.run.next());
-            core.deadline = after(Instant::now(), flight.run_limit);
-            let (run, deadline) = (Arc::clone(&core.run), core.deadline);
+            let current = core.current;
             drop(core);
-            return Poll::Ready(Arrival::TakenOver(Runner::new(
-                Arc::clone(flights),
-                Arc::clone(flight),
-                run,
-                deadline,
-            )));
+            if !current {
+                return Poll::Ready(Arrival::Outdated);
+            }
+            if let Some(runner) = self.take_over() {
+                return Poll::Ready(Arrival::TakenOver(runner));
+            }
+            // Somebody else was quicker.
+            return self.poll_arrival(cx);
         }
         let replaced = core.wakers.register(place, cx.waker());
         drop(core);

@@ -42,13 +42,21 @@ enum Step {
     After,
 }
 
+/// What the run is about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Run {
+    /// Nothing is stored, and a caller waits.
+    Absent,
+    /// An old value is stored, and a caller waits who does not want it.
+    Present,
+    /// An old value is stored, and nobody waits: it is refreshed. (An inline refresh has its caller.)
+    Background,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Case {
     inline: bool,
-    /// Nobody waits for the run: it refreshes what is stored. (An inline one has its caller.)
-    background: bool,
-    /// An old value is stored.
-    present: bool,
+    run: Run,
     step: Step,
     act: Act,
     /// The run ends before the one that the act brought about.
@@ -63,19 +71,12 @@ impl Case {
         let mut cases = Vec::new();
         let bools = [false, true];
         for inline in bools {
-            for (background, present) in [(false, false), (false, true), (true, true)] {
+            for run in [Run::Absent, Run::Present, Run::Background] {
                 for step in [Step::Unpolled, Step::Mid, Step::Ending, Step::After] {
                     for act in [Act::Invalidate, Act::Put, Act::Clear, Act::Fresh] {
                         // The first poll of an inline call is that of its body.
                         if !(inline && step == Step::Unpolled) {
-                            cases.extend(bools.map(|old_first| Self {
-                                inline,
-                                background,
-                                present,
-                                step,
-                                act,
-                                old_first,
-                            }));
+                            cases.extend(bools.map(|old_first| Self { inline, run, step, act, old_first }));
                         }
                     }
                 }
@@ -95,14 +96,15 @@ impl Case {
     async fn check(self, store: &Store) {
         let origin = Origin::gated();
         let entry = self.entry();
-        if self.present {
+        if self.run != Run::Absent {
             entry.put(SEED).await;
             pass(secs(10)).await;
         }
 
         // The run, up to the step.
         let call = self.call(origin.clone());
-        let mut first = if self.background { Call::start(call).await } else { Call::start(no_stale(call)).await };
+        let mut first =
+            if self.run == Run::Background { Call::start(call).await } else { Call::start(no_stale(call)).await };
         if self.step != Step::Unpolled {
             drive(std::slice::from_mut(&mut first)).await;
             assert_eq!(origin.begun(), 1);
@@ -115,7 +117,7 @@ impl Case {
             }
             Step::Unpolled | Step::Mid => {}
         }
-        let waits = self.inline || !self.background;
+        let waits = self.inline || self.run != Run::Background;
         let before = origin.begun();
 
         // The act, and a later caller.
@@ -169,7 +171,7 @@ impl Case {
             // Until that run ends, what is stored may be served; what the older run gave was never stored.
             let meanwhile = if self.step == Step::After {
                 1
-            } else if self.present {
+            } else if self.run != Run::Absent {
                 SEED
             } else {
                 second
