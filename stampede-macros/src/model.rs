@@ -304,7 +304,11 @@ fn companion(
     let wanted = |name: &str| sources.iter().any(|source| mentions(source, name));
     Some(Companion {
         name,
-        params: params.iter().map(|param| wanted(&param.name.to_string())).collect(),
+        // The type of an `impl Trait` argument is part of the function's identity, and only known by the argument.
+        params: params
+            .iter()
+            .map(|param| matches!(param.ty, Type::ImplTrait(_)) || wanted(&param.name.to_string()))
+            .collect(),
         receiver: receiver.is_some() && wanted("self"),
     })
 }
@@ -314,7 +318,8 @@ fn concerns_all(attr: &Attribute) -> bool {
     ["allow", "warn", "deny", "expect", "cfg"].iter().any(|name| attr.path().is_ident(name))
 }
 
-/// Whether a variable occurs in these tokens: the identifier, other than as a field or method of something.
+/// Whether a variable occurs in these tokens: the identifier, other than as a field or method of something, or captured by a
+/// format string.
 fn mentions(tokens: &TokenStream, name: &str) -> bool {
     let mut dots = 0;
     tokens.clone().into_iter().any(|token| {
@@ -326,9 +331,19 @@ fn mentions(tokens: &TokenStream, name: &str) -> bool {
         match token {
             TokenTree::Ident(ident) => ident == name && !after_dot,
             TokenTree::Group(group) => mentions(&group.stream(), name),
-            _ => false,
+            TokenTree::Literal(literal) => captures(&literal.to_string(), name),
+            TokenTree::Punct(_) => false,
         }
     })
+}
+
+/// Whether a literal is a string that, as a format string, captures this variable: `"{name}"`, `"{name:?}"`.
+fn captures(literal: &str, name: &str) -> bool {
+    literal.ends_with(['"', '#'])
+        && literal.split('{').skip(1).any(|after| {
+            let after = after.strip_prefix(name.trim_start_matches("r#"));
+            after.is_some_and(|rest| rest.starts_with(['}', ':']))
+        })
 }
 
 #[cfg(test)]
@@ -344,6 +359,10 @@ mod tests {
             ("(a, [id.len()])", true),
             ("0..id", true),
             ("identity", false),
+            ("format!(\"{id}\")", true),
+            ("format!(\"{a} {id:?}\")", true),
+            ("format!(\"{identity}\", a)", false),
+            ("\"id\"", false),
         ] {
             let tokens = text.parse().expect("tokens");
             assert_eq!(mentions(&tokens, "id"), found, "{text}");

@@ -59,9 +59,23 @@ impl<V: Value> Cache<V> {
 
     /// The value for a key: a stored one, or that of a run of `init`, which all who ask for the key meanwhile share.
     ///
-    /// The run is a task of its own. `init` makes its future, which therefore owns what it needs; it is called again only
-    /// if this call's run was lost (its runtime shut down, or it reached the `run_limit`). A panic of the run reaches
+    /// The run is a task of its own. `init` makes its future, which therefore owns what it needs. A panic of the run reaches
     /// everybody who waits for it.
+    ///
+    /// `init` is called if there is work to do, and again if a run was lost (its runtime shut down, or it reached the
+    /// `run_limit`); so what the future takes with it is cloned within, which a hit does not pay for:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let cache = stampede::Cache::<String>::builder("hosts").build();
+    /// let (host, resolver) = ("a.example".to_owned(), std::sync::Arc::new(|host: &str| format!("address of {host}")));
+    /// let address = cache.get_with(&host, || {
+    ///     let (host, resolver) = (host.clone(), resolver.clone());
+    ///     async move { resolver(&host) }
+    /// });
+    /// assert_eq!(address.await, "address of a.example");
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///

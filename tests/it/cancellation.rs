@@ -185,6 +185,33 @@ fn a_new_caller_comes_before_the_run_notices() {
     }
 }
 
+/// The leader leaves, and those who could take over are not polled: a new caller need not wait for them, and they share
+/// what comes of it.
+#[test]
+fn a_new_caller_comes_before_anybody_takes_over() {
+    for followers in [1, 2, 10] {
+        for kind in [Kind::InlineStored, Kind::InlineShared] {
+            Threads::Current.runtime().block_on(async {
+                let rig = Rig::default();
+                let mut calls: Vec<_> = (0..=followers).map(|_| rig.call(kind)).collect();
+                for call in &mut calls {
+                    assert_eq!(poll_once(call).await, Poll::Pending);
+                }
+                drop(calls.remove(0));
+                rig.body.open();
+                let start = Instant::now();
+                assert_eq!(rig.call(kind).await, Ok(2));
+                assert_eq!(start.elapsed(), Duration::ZERO, "at once");
+                for call in calls {
+                    assert_eq!(call.await, Ok(2));
+                }
+                let stats = rig.rest(followers + 2, 2).await;
+                assert_eq!((stats.runs.cancelled, stats.runs.ok), (1, 1), "{kind:?}, {followers} followers");
+            });
+        }
+    }
+}
+
 /// The same while the run is being polled and cannot notice: what it gives in the end is for nobody.
 #[test]
 fn a_new_caller_comes_while_the_run_is_busy() {

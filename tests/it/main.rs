@@ -12,7 +12,6 @@ mod nocache;
 mod oracle;
 mod returns;
 mod runs;
-mod smoke;
 mod stale;
 mod store;
 mod tools;

@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
 use stampede::{NoCache, Store, coalesce, fresh, is_background, uncached};
@@ -114,6 +116,37 @@ fn a_runtime_is_frozen() {
             let stats = frozen.block_on(rig.rest(waiters + 1, 1 + last));
             assert_eq!(stats.runs.timeout, 1);
         }
+    }
+}
+
+#[coalesce(skip(body), run_limit = "10ms")]
+async fn short_lived(body: &Body) -> Answer {
+    body.run().await
+}
+
+/// A body that blocks its thread cannot be cancelled; those who wait get through at the limit nevertheless.
+#[test]
+fn a_body_blocks_its_thread() {
+    for threads in [Threads::Two, Threads::Eight] {
+        let free = Arc::new(AtomicBool::new(false));
+        let blocked = Arc::clone(&free);
+        let hook: Hook = Box::new(move |number| {
+            if number == 1 {
+                block_until("the test is over", || blocked.load(SeqCst));
+            }
+        });
+        let rig = Rig::new(Script { hook: Some(hook), early: true, ..Script::default() });
+        threads.runtime().block_on(async {
+            let call = || tokio::spawn(rig.call_with(|body| async move { short_lived(&body).await }));
+            let mut tasks = vec![call()];
+            rig.started(1).await;
+            tasks.push(call());
+            assert_eq!(answers(tasks).await, [Ok(2), Ok(2)]);
+            assert_eq!(rig.body.live(), 1);
+            free.store(true, SeqCst);
+            let stats = rig.rest(2, 2).await;
+            assert_eq!((stats.runs.timeout, stats.runs.ok), (1, 1));
+        });
     }
 }
 
