@@ -9,29 +9,32 @@ async fn double(n: u64) -> u64 {
     n * 2
 }
 
-/// Runs one of the cases below in a new process.
-fn in_a_process(case: &str) {
+const CASE: &str = "STAMPEDE_TEST_CASE";
+
+/// Runs a test as the only one of a new process; there, runs its body.
+fn in_a_process(name: &str, body: impl Future<Output = ()>) {
+    if std::env::var(CASE).is_ok_and(|case| case == name) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        return runtime.block_on(body);
+    }
     let program = std::env::current_exe().expect("this program");
-    let output = Command::new(program).args(["--exact", case, "--ignored", "--nocapture"]).output().expect("it starts");
+    let output = Command::new(program).args(["--exact", name, "--nocapture"]).env(CASE, name).output();
+    let output = output.expect("it starts");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 macro_rules! cases {
-    ($($name:ident $case:ident $body:block)*) => {$(
+    ($($name:ident $body:block)*) => {$(
         #[test]
         fn $name() {
-            in_a_process(stringify!($case));
+            in_a_process(stringify!($name), async $body);
         }
-
-        #[tokio::test]
-        #[ignore = "it concerns the process as a whole: run by the test above"]
-        async fn $case() $body
     )*};
 }
 
 cases! {
-    an_installed_store_is_in_force case_installed {
+    an_installed_store_is_in_force {
         let store = Store::builder().max_entries(5).build();
         store.clone().install().expect("the first");
         assert_eq!(double(2).await, 4);
@@ -45,7 +48,7 @@ cases! {
         assert_eq!((scoped.stats().calls.miss, store.stats()), (1, stats));
     }
 
-    a_second_one_is_refused case_second {
+    a_second_one_is_refused {
         let (first, second) = (Store::default(), Store::default());
         first.clone().install().expect("the first");
         let error = second.install().expect_err("there is one");
@@ -55,7 +58,7 @@ cases! {
         assert_eq!((double(1).await, first.stats().calls.miss), (2, 1), "the first stays");
     }
 
-    one_that_comes_too_late_is_refused case_late {
+    one_that_comes_too_late_is_refused {
         assert_eq!(double(1).await, 2);
         let late = Store::default();
         late.clone().install().expect_err("the default is in use");
@@ -63,12 +66,12 @@ cases! {
         assert_eq!(Store::current().stats().calls.fresh, 1);
     }
 
-    asking_for_the_current_one_is_a_use case_asked {
+    asking_for_the_current_one_is_a_use {
         assert_eq!(Store::current().stats().entries, 0);
         Store::default().install().expect_err("the default is in use");
     }
 
-    calls_in_scopes_are_no_use_of_it case_scoped {
+    calls_in_scopes_are_no_use_of_it {
         assert_eq!(Store::default().scope(double(1)).await, 2);
         Store::default().install().expect("nobody has used the default");
     }
