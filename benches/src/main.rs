@@ -1,7 +1,7 @@
 //! How fast stampede is, next to its peers.
 //!
 //! ```text
-//! cargo run --release -p stampede-benches -- [--quick] [--filter NAME]
+//! cargo run --profile bench -p stampede-benches -- [--quick] [--filter NAME]
 //! ```
 //!
 //! Everything here is measured in rounds: each contender once per round, in an order that rotates, so that whatever else

@@ -51,7 +51,7 @@ fn dispatch(args: &[&str]) -> Result<(), String> {
 }
 
 fn bench(args: &[&str]) -> Result<(), String> {
-    process::run_with_args("cargo run --release -p stampede-benches --", args)
+    process::run_with_args("cargo run --profile bench -p stampede-benches --", args)
 }
 
 /// Not a part of `test`: it takes minutes to install, and needs the network to fetch advisories.
