@@ -138,7 +138,7 @@ pub trait Share<E>: Copy {
     fn as_error(self, error: &E) -> Option<&(dyn Error + 'static)>;
 }
 
-/// Which of the ways of [`ShareError`] a type has.
+/// Which of the ways to share an error a type has.
 pub struct Auto<M>(PhantomData<fn() -> M>);
 
 impl<M> Auto<M> {

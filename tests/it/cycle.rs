@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use stampede::{Store, coalesce, fresh, no_stale, uncached};
 use tokio::sync::Barrier;
@@ -13,10 +13,15 @@ use crate::tools::{Origin, pass, secs};
 
 /// Whether the bodies close their circles.
 #[derive(Clone)]
-struct Closed(Arc<AtomicBool>);
+struct Closed(Arc<AtomicBool>, Arc<AtomicU32>);
 
 impl Closed {
+    fn new(closed: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(closed)), Arc::default())
+    }
+
     fn is(&self) -> bool {
+        assert!(self.1.fetch_add(1, Ordering::SeqCst) < 1_000, "it goes on without an end");
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -134,7 +139,7 @@ fn text(payload: &(dyn Any + Send)) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_circle_of_runs_is_a_panic_that_shows_it() {
-    let closed = Closed(Arc::new(AtomicBool::new(true)));
+    let closed = Closed::new(true);
     for (name, runs, circle) in circles(&closed) {
         let store = Store::default();
         let run = async {
@@ -154,7 +159,7 @@ async fn a_circle_of_runs_is_a_panic_that_shows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn afterwards_the_keys_are_free() {
-    let closed = Closed(Arc::new(AtomicBool::new(true)));
+    let closed = Closed::new(true);
     let store = Store::default();
     let run = async {
         for (name, _, circle) in circles(&closed) {
@@ -295,7 +300,7 @@ async fn asks_for_itself(c: &Closed) -> u32 {
 
 #[tokio::test(start_paused = true)]
 async fn a_stale_value_closes_no_circle() {
-    let closed = Closed(Arc::new(AtomicBool::new(false)));
+    let closed = Closed::new(false);
     let run = async {
         assert_eq!(asks_for_itself(&closed).await, 1);
         pass(secs(10)).await;
@@ -320,7 +325,7 @@ async fn needs_refreshed(c: &Closed) -> u32 {
 
 #[tokio::test(start_paused = true)]
 async fn a_circle_through_an_inline_refresh_hangs_nobody() {
-    let closed = Closed(Arc::new(AtomicBool::new(false)));
+    let closed = Closed::new(false);
     let store = Store::default();
     let run = async {
         assert_eq!(refreshed_inline(&closed).await, 1);

@@ -24,6 +24,18 @@ fn are_one<A: Serialize + ?Sized, B: Serialize + ?Sized>(a: &A, b: &B) -> bool {
     })
 }
 
+#[test]
+fn long_keys_of_two_caches_are_two_keys() {
+    let store = Store::default();
+    let cache = |name: &str| -> Cache<u8> { Cache::builder(name).ttl(secs(60)).store(&store).build() };
+    let key = "k".repeat(2_000);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        cache("one").entry(&key).put(1).await;
+        assert_eq!((cache("one").entry(&key).get().await, cache("two").entry(&key).get().await), (Some(1), None));
+    });
+}
+
 /// As `serde_json::Value` serializes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -101,6 +113,9 @@ fn different_values_are_different_keys() {
         vec![vec![1_u8], vec![]], vec![vec![], vec![1_u8]];
         vec![vec![1_u8, 2]], vec![vec![1_u8], vec![2]];
         vec![Some(1_u8), None], vec![None, Some(1_u8)];
+        (vec![1_u8], 1_u8), (vec![1_u8, 1],);
+        ((1_u8,), 1_u8), ((1_u8, 1_u8),);
+        (Shape::Pair(1, 2), 3_u8), (Shape::Pair(1, 2), 3_u8, ());
         vec![1_u8], [1_u8];
         Some(None::<u8>), None::<Option<u8>>;
         Some(Some(1_u8)), Some(1_u8);
@@ -120,6 +135,8 @@ fn different_values_are_different_keys() {
         Ipv4Addr::new(1, 2, 3, 4), Ipv4Addr::new(4, 3, 2, 1);
         same("k").repeat(2000), same("k").repeat(2001);
         same("k").repeat(2000) + "a", same("k").repeat(2000) + "b";
+        same("a") + &same("k").repeat(2000), same("b") + &same("k").repeat(2000);
+        (1_u8, same("k").repeat(2000)), (2_u8, same("k").repeat(2000));
         // About as long as what is built on the stack.
         same("k").repeat(175), same("k").repeat(176);
         (same("k").repeat(175), 1_u8), (same("k").repeat(175), 2_u8);
@@ -236,7 +253,10 @@ fn anything() -> impl Strategy<Value = Any> {
         Just(Any::Unit),
         name().prop_map(Any::UnitStruct),
     ];
-    leaf.prop_recursive(4, 24, 4, move |inner| {
+    // The same leaves in all sorts of brackets.
+    let one = Just(Any::U8(1));
+    let brackets = one.prop_recursive(4, 12, 3, |inner| prop::collection::vec(inner, 0..4).prop_map(Any::Seq));
+    let mixed = leaf.prop_recursive(4, 24, 4, move |inner| {
         let boxed = || inner.clone().prop_map(Box::new);
         prop_oneof![
             boxed().prop_map(Any::Some),
@@ -246,7 +266,8 @@ fn anything() -> impl Strategy<Value = Any> {
             prop::collection::vec(inner.clone(), 0..4).prop_map(Any::Tuple),
             prop::collection::vec((inner.clone(), inner.clone()), 0..3).prop_map(Any::Map),
         ]
-    })
+    });
+    prop_oneof![brackets, mixed]
 }
 
 proptest! {
