@@ -15,7 +15,7 @@ fn kinds(kinds: &[Kind], test: impl AsyncFn(Threads, Kind)) {
     for threads in Threads::ALL {
         for kind in kinds {
             println!("{kind:?}, threads: {threads:?}");
-            threads.runtime().block_on(test(threads, *kind));
+            threads.run(test(threads, *kind));
         }
     }
 }
@@ -36,7 +36,7 @@ fn a_leader_leaves_before_its_run_begins() {
     for followers in [0, 1, 8] {
         for kind in Kind::ALL {
             // On one thread, a run that was spawned has not begun.
-            Threads::Current.runtime().block_on(async {
+            Threads::Current.run(async {
                 let rig = Rig::default();
                 let mut leader = rig.call(kind);
                 assert_eq!(poll_once(&mut leader).await, Poll::Pending);
@@ -71,7 +71,7 @@ fn a_leader_leaves_before_its_run_begins() {
 #[test]
 fn callers_leave_after_completion() {
     for kind in Kind::ALL {
-        Threads::Current.runtime().block_on(async {
+        Threads::Current.run(async {
             let rig = Rig::default();
             let mut leader = rig.call(kind);
             let mut follower = rig.call(kind);
@@ -160,7 +160,7 @@ fn one_leader_after_another_leaves() {
 fn a_new_caller_comes_before_the_run_notices() {
     for callers in [1, 2, 10, 20] {
         for kind in Kind::ALL {
-            Threads::Current.runtime().block_on(async {
+            Threads::Current.run(async {
                 let rig = Rig::default();
                 let mut calls: Vec<_> = (0..callers).map(|_| rig.call(kind)).collect();
                 for call in &mut calls {
@@ -191,7 +191,7 @@ fn a_new_caller_comes_before_the_run_notices() {
 fn a_new_caller_comes_before_anybody_takes_over() {
     for followers in [1, 2, 10] {
         for kind in [Kind::InlineStored, Kind::InlineShared] {
-            Threads::Current.runtime().block_on(async {
+            Threads::Current.run(async {
                 let rig = Rig::default();
                 let mut calls: Vec<_> = (0..=followers).map(|_| rig.call(kind)).collect();
                 for call in &mut calls {
@@ -223,8 +223,8 @@ fn a_new_caller_comes_while_the_run_is_busy() {
                 block_until("the test goes on", || busy.load(SeqCst));
             }
         });
-        let rig = Rig::new(Script { early: true, hook: Some(hook), ..Script::default() });
-        threads.runtime().block_on(async {
+        let rig = Rig::new(Script { early: 2, hook: Some(hook), ..Script::default() });
+        threads.run(async {
             let tasks = rig.spawn(Kind::Shared, 10);
             rig.waiting(10).await;
             rig.started(1).await;
@@ -243,7 +243,7 @@ fn a_new_caller_comes_while_the_run_is_busy() {
 #[test]
 fn what_a_body_says_decides() {
     for (kind, stores) in [(Kind::Shared, true), (Kind::Stored, false)] {
-        Threads::Current.runtime().block_on(async {
+        Threads::Current.run(async {
             let say: Hook = if stores { Box::new(|_| store_for(TTL)) } else { Box::new(|_| no_cache()) };
             let rig = Rig::new(Script { hook: Some(say), ..Script::default() });
             let tasks = rig.spawn(kind, 8);
@@ -288,7 +288,7 @@ fn a_run_without_callers_is_invalidated() {
 fn an_unpolled_inline_leader() {
     for waiters in [1, 2, 10, 20] {
         for kind in [Kind::InlineStored, Kind::InlineShared] {
-            Threads::Current.runtime().block_on(async {
+            Threads::Current.run(async {
                 let rig = Rig::default();
                 let start = Instant::now();
                 let mut leader = rig.call(kind);

@@ -28,7 +28,7 @@ fn panics_are_shared() {
     let other = "a coalesced function panicked with a payload that is not text";
     for threads in Threads::ALL {
         for (how, message) in [(0, "plain"), (1, "number 1"), (2, "owned"), (3, other)] {
-            threads.runtime().block_on(async {
+            threads.run(async {
                 let rig = Rig::default();
                 let call = |how| rig.call_with(|body| async move { throws(&body, how).await });
                 let leader = tokio::spawn(call(how));
@@ -156,7 +156,7 @@ fn errors_are_shared() {
     for (callers, leave) in [(1, 0), (2, 0), (5, 0), (5, 3), (5, 4)] {
         let alone = callers - leave == 1;
         let (staying, message) = (usize::try_from(callers - leave).unwrap(), ["asked", "outer", "inner"]);
-        Threads::Two.runtime().block_on(async {
+        Threads::Two.run(async {
             let copies = Arc::new(AtomicU64::new(0));
             let counted = errors(callers, leave, |rig| {
                 let copies = Arc::clone(&copies);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stampede::{Entry, Store, coalesce, fresh, no_stale};
+use stampede::{Cache, Entry, Store, coalesce, fresh, no_stale};
 use tokio::task::{JoinSet, yield_now};
 
 use crate::tools::{Call, Origin, drive, pass, secs, settle};
@@ -334,4 +334,30 @@ fn no_reader_sees_what_was_there_before_an_act_was_done() {
     println!("{stats:?}");
     assert!(stats.calls.coalesced > 0 && stats.runs.ok > 0, "{stats:?}");
     assert_eq!(stats.waiting, 0);
+}
+
+/// A run ends between a caller's look into the store and its look for a run: it finds the value all the same.
+#[test]
+fn a_caller_who_comes_as_a_run_ends_starts_no_other() {
+    const KEYS: u64 = 20_000;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
+    let store = Store::builder().max_entries(10 * KEYS).build();
+    let cache: Cache<u64> = Cache::builder("once").ttl(secs(3_600)).store(&store).build();
+    runtime.block_on(async {
+        let mut tasks = JoinSet::new();
+        for _ in 0..4 {
+            let cache = cache.clone();
+            tasks.spawn(async move {
+                for key in 0..KEYS {
+                    assert_eq!(cache.get_with(&key, || std::future::ready(key)).await, key);
+                }
+            });
+        }
+        while let Some(task) = tasks.join_next().await {
+            task.expect("no panic");
+        }
+    });
+    let stats = store.stats();
+    assert_eq!((stats.runs.ok, stats.calls.total()), (KEYS, 4 * KEYS), "{stats:?}");
 }

@@ -11,9 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use stampede::{Stats, Store, coalesce};
-use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
-use tokio::task::{self, JoinError, JoinHandle};
+use tokio::task::{self, JoinHandle};
+use tokio::time::timeout;
 
 /// The TTL of the functions here that have one.
 pub(crate) const TTL: Duration = Duration::from_hours(1);
@@ -46,6 +47,16 @@ impl Threads {
             Self::Eight => builder.worker_threads(8),
         };
         builder.enable_all().build().unwrap()
+    }
+
+    /// Runs a test on a runtime of its own. What hangs fails.
+    pub(crate) fn run<F: Future>(self, test: F) -> F::Output {
+        let patience = match self {
+            // Where the clock is paused, it moves on when there is nothing else to do.
+            Self::Current => Duration::from_hours(24),
+            Self::Two | Self::Eight => Duration::from_mins(1),
+        };
+        self.runtime().block_on(async { timeout(patience, test).await.expect("nobody hangs") })
     }
 }
 
@@ -108,8 +119,8 @@ pub(crate) enum End {
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) end: End,
-    /// Ends before its first await: it never comes to the gate.
-    pub(crate) early: bool,
+    /// So many of the first runs end before their first await: they never come to the gate.
+    pub(crate) early: u64,
     /// Called when a run begins, with its number.
     pub(crate) hook: Option<Hook>,
     /// Called when a run is about to end, with its number.
@@ -155,7 +166,7 @@ impl Body {
         if let Some(hook) = &script.hook {
             hook(number);
         }
-        if !script.early
+        if number > script.early
             && let Ok(permit) = gate.acquire().await
         {
             permit.forget();
@@ -311,24 +322,16 @@ pub(crate) async fn poll_once<T>(future: &mut Call<T>) -> Poll<T> {
 pub(crate) async fn answers<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
     let mut answers = Vec::new();
     for task in tasks {
-        answers.push(joined(task).await.unwrap_or_else(|error| resume_unwind(error.into_panic())));
+        answers.push(task.await.unwrap_or_else(|error| resume_unwind(error.into_panic())));
     }
     answers
-}
-
-/// What a task comes to, unless it hangs.
-async fn joined<T>(task: JoinHandle<T>) -> Result<T, JoinError> {
-    // On one thread, the clock is paused.
-    let one = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
-    let patience = if one { Duration::from_hours(24) } else { Duration::from_secs(30) };
-    tokio::time::timeout(patience, task).await.expect("nobody hangs")
 }
 
 /// What the panics of tasks say that are expected to panic.
 pub(crate) async fn panics<T: fmt::Debug>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<String> {
     let mut panics = Vec::new();
     for task in tasks {
-        panics.push(said(&*joined(task).await.expect_err("a panic").into_panic()));
+        panics.push(said(&*task.await.expect_err("a panic").into_panic()));
     }
     panics
 }

@@ -1,6 +1,7 @@
 //! The attribute and the runtime, as their users use them.
 
 mod cancellation;
+mod corners;
 mod cycle;
 mod failures;
 mod fences;

@@ -18,7 +18,7 @@ fn matrix(test: impl AsyncFn(Threads, u64)) {
     for threads in Threads::ALL {
         for callers in CALLERS {
             println!("{callers} callers, threads: {threads:?}");
-            threads.runtime().block_on(test(threads, callers));
+            threads.run(test(threads, callers));
         }
     }
 }
@@ -236,7 +236,7 @@ fn between_two_looks_at_a_stale_value() {
 
 /// Gives a value that is stale at once.
 fn seed_script() -> Script {
-    Script { early: true, hook: Some(Box::new(|_| store_for(Duration::from_nanos(1)))), ..Script::default() }
+    Script { early: u64::MAX, hook: Some(Box::new(|_| store_for(Duration::from_nanos(1)))), ..Script::default() }
 }
 
 /// Callers that come to the bridge, a thread each, and go on when `arrive` is over.
@@ -268,7 +268,7 @@ fn failing(end: End, early: bool) {
     matrix(async |_, callers| {
         let store = Store::default();
         let hook = early.then(|| all_there(store.clone(), callers));
-        let body = Script { end, early, hook, last_act: None };
+        let body = Script { end, early: if early { u64::MAX } else { 0 }, hook, last_act: None };
         let rig = Rig { store, ..Rig::new(body) };
         for flight in 1..=2 {
             let tasks = rig.spawn(Kind::Stored, callers);
@@ -319,7 +319,7 @@ fn panics_later() {
 fn never_ending() {
     for callers in CALLERS {
         for kind in Kind::ALL {
-            Threads::Current.runtime().block_on(async {
+            Threads::Current.run(async {
                 let rig = Rig::default();
                 let start = tokio::time::Instant::now();
                 let mut tasks = rig.spawn(kind, callers);
@@ -364,7 +364,7 @@ fn next_run_is_quick(threads: Threads, kind: Kind, callers: u64, end: End) {
         assert!(poll_once(&mut leader).await.is_pending());
         rig.started(1).await;
     });
-    threads.runtime().block_on(async {
+    threads.run(async {
         let mut tasks = rig.spawn(kind, callers - 1);
         rig.waiting(callers).await;
         rig.body.open();
