@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::call::{Call, Detached, Id, Recipe};
+use crate::call::{Call, Id, Recipe};
 use crate::entry::Entry;
+use crate::launch::Detached;
 use crate::policy::Options;
 use crate::reply::{Auto, Divide, Fallible, Plain, Reply, ShareError, Value};
 use crate::space::Space;

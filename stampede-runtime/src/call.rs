@@ -19,14 +19,15 @@ use std::task::{Context, Poll};
 
 use once_cell::sync::Lazy;
 use serde::Serialize;
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::context::{self, InRun, Mode, Within};
 use crate::cycle::Edge;
 use crate::execution::{Execution, Plan, split, take_error};
-use crate::flight::{Admission, Arrival, Outcome as Settled, Request, Runner, Waiter};
+use crate::flight::{Arrival, Outcome as Settled, Runner, Waiter};
+use crate::flights::{Admission, Request};
 use crate::key::{Key, KeyBuf, KeyError};
+use crate::launch::{Driven, Launch, Launched, Refused};
 use crate::memory::AnyStored;
 use crate::policy::{Age, Options};
 use crate::reply::{Divide, Share, Value};
@@ -68,92 +69,6 @@ pub(crate) struct Recipe<H, O, S, L> {
     pub(crate) start: S,
     /// Where it runs.
     pub(crate) launch: L,
-}
-
-/// Where a run takes place.
-pub trait Launch<R, V: Value, E, D, H, F>: Copy {
-    /// Whether a run can go on without its caller.
-    const DETACHED: bool;
-
-    /// Whether runs can be started here.
-    ///
-    /// # Errors
-    ///
-    /// What to say if not.
-    fn check(self) -> Result<(), &'static str>;
-
-    /// Starts a run, or gives it back to be polled by the caller.
-    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F>;
-}
-
-/// A run to be polled by the caller, if it is one; an error if its runtime takes no more tasks.
-pub(crate) type Launched<R, V, E, D, H, F> = Result<Option<Driven<R, V, E, D, H, F>>, Refused>;
-
-/// The runtime is shutting down.
-#[derive(Clone, Copy, Debug)]
-pub struct Refused;
-
-/// A run that is polled by its caller.
-pub(crate) type Driven<R, V, E, D, H, F> = Pin<Box<Execution<R, V, E, D, H, F>>>;
-
-/// In a task of its own.
-#[derive(Clone, Copy, Debug)]
-pub struct Detached;
-
-/// In the task of the call that started it.
-#[derive(Clone, Copy, Debug)]
-pub struct Inline;
-
-impl<R, V, E, D, H, F> Launch<R, V, E, D, H, F> for Detached
-where
-    R: 'static,
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E> + 'static,
-    H: Share<E> + Send + 'static,
-    F: Future<Output = R> + Send + 'static,
-{
-    const DETACHED: bool = true;
-
-    fn check(self) -> Result<(), &'static str> {
-        match Handle::try_current() {
-            Ok(_) => Ok(()),
-            Err(_) => Err("a coalesced function runs its body in a tokio task, and there is no tokio runtime here: \
-                           call it from within one, or annotate it with `inline`"),
-        }
-    }
-
-    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F> {
-        let runtime = Handle::current();
-        let parts = run.parts();
-        let task = runtime.spawn(run);
-        if let Some((flight, run)) = parts {
-            if task.is_finished() && !run.has_begun() {
-                return Err(Refused);
-            }
-            flight.runs_as(&run, task.abort_handle(), &runtime);
-        }
-        Ok(None)
-    }
-}
-
-impl<R, V, E, D, H, F> Launch<R, V, E, D, H, F> for Inline
-where
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E>,
-    H: Share<E>,
-    F: Future<Output = R>,
-{
-    const DETACHED: bool = false;
-
-    fn check(self) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F> {
-        Ok(Some(Box::pin(run)))
-    }
 }
 
 /// A call on its way to its answer.
@@ -289,8 +204,162 @@ where
         mut recipe: Recipe<H, O, S, L>,
     ) -> Self {
         let store = store.cloned().unwrap_or_else(Store::current);
-        let state = recipe.enter(id, store, parts);
+        let state = Self::enter(&mut recipe, id, store, parts);
         Self { recipe, state }
+    }
+
+    /// The first look.
+    fn enter<K: Serialize + ?Sized>(
+        recipe: &mut Recipe<H, O, S, L>,
+        id: Id,
+        store: Store,
+        parts: &K,
+    ) -> State<R, V, E, D, H, F> {
+        let mode = context::mode();
+        if mode == Mode::Uncached {
+            return Self::uncached(recipe, id.name, store);
+        }
+        let key = match KeyBuf::encode(id.space, parts) {
+            Ok(key) => key,
+            Err(error) => {
+                warn_about_key(id.name, &error);
+                return Self::uncached(recipe, id.name, store);
+            }
+        };
+        let bypass = store.is_bypassed();
+        let fresh = mode == Mode::Fresh;
+        let found = if bypass || fresh { None } else { store.look_up(key.as_bytes()) };
+        let ticket =
+            |store, outcome| Ticket { key: key.to_key(), name: id.name, fresh, tally: Tally { store, outcome } };
+        if let Some((stored, age)) = found
+            && let Some(value) = stored.downcast::<V>()
+        {
+            if age == Age::Fresh {
+                // To copy the value may fail.
+                let mut tally = Tally { store, outcome: Outcome::Error };
+                let value = value.clone();
+                tally.took(Outcome::Fresh);
+                return State::Answered(value);
+            }
+            if mode == Mode::Normal {
+                let mut ticket = ticket(store, Outcome::Error);
+                let value = value.clone();
+                ticket.tally.took(Outcome::Stale);
+                return Self::stale(recipe, value, stored, ticket);
+            }
+        }
+        let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
+        Self::ask(recipe, ticket(store, outcome))
+    }
+
+    /// Runs the body here and now, for this call alone.
+    fn uncached(recipe: &mut Recipe<H, O, S, L>, name: &'static str, store: Store) -> State<R, V, E, D, H, F> {
+        let mut tally = Tally { store, outcome: Outcome::Bypass };
+        let run = Arc::new(Run::uncached(name));
+        let edge = wait_edge(&run, true).unwrap_or_else(|chain| tally.panic(&chain));
+        let body = Within::new(InRun::new(Arc::clone(&run), context::store()), (recipe.start)());
+        State::Uncached(Box::new(Uncached { body: Box::pin(body), run, _edge: edge, _tally: tally }))
+    }
+
+    /// Answers with an old value and sees to a new one.
+    fn stale(
+        recipe: &mut Recipe<H, O, S, L>,
+        value: V,
+        stored: Arc<AnyStored>,
+        mut ticket: Ticket,
+    ) -> State<R, V, E, D, H, F> {
+        if stored.is_put_off(Instant::now()) {
+            return State::Answered(value);
+        }
+        recipe.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
+        let options = (recipe.options)();
+        let done = || match ticket.store().look_up(&ticket.key) {
+            Some((stored, age)) => age == Age::Fresh || stored.is_put_off(Instant::now()),
+            None => false,
+        };
+        // What was stored once is to be stored again, whatever the body will say to that.
+        let request = Request { stores: true, ..ticket.request(&options) };
+        let Some((waiter, runner)) = ticket.store().flights().lead_if_idle(request, done) else {
+            return State::Answered(value);
+        };
+        if L::DETACHED {
+            drop(waiter);
+            // A runtime that takes no more tasks has had its day: the old value will do.
+            let _ = Self::run(recipe, runner, &ticket.tally, options);
+            return State::Answered(value);
+        }
+        // A run that cannot go on without its caller: this one waits for it, and the others get the old value.
+        let Ok(edge) = wait_edge(&runner.run, true) else { return State::Answered(value) };
+        let run = Self::run(recipe, runner, &ticket.tally, options).unwrap_or_default();
+        let old = Some(Box::new(stored));
+        State::Waiting(Waiting { waiter, tally: ticket.tally, _edge: edge, run, old, led: true })
+    }
+
+    /// Joins the key's flight, or leads it.
+    fn ask(recipe: &mut Recipe<H, O, S, L>, mut ticket: Ticket) -> State<R, V, E, D, H, F> {
+        recipe.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
+        let options = (recipe.options)();
+        let admission = ticket.store().flights().admit(ticket.request(&options), || ticket.look_again::<V>());
+        let (waiter, runner) = match admission {
+            Admission::Joined(waiter) => (waiter, None),
+            Admission::Led(waiter, runner) => (waiter, Some(runner)),
+            Admission::Answered(stored) => {
+                ticket.tally.took(Outcome::Fresh);
+                return match stored.downcast::<V>() {
+                    Some(value) => State::Answered(value.clone()),
+                    None => State::Over,
+                };
+            }
+        };
+        let edge = wait_edge(&waiter.run(), runner.is_some()).unwrap_or_else(|chain| ticket.tally.panic(&chain));
+        let waiting = Waiting { waiter, tally: ticket.tally, _edge: edge, run: None, old: None, led: false };
+        match runner {
+            Some(runner) => Self::lead(recipe, waiting, runner, options),
+            None => State::Waiting(waiting),
+        }
+    }
+
+    /// Starts the run that a call waits for.
+    fn lead(
+        recipe: &mut Recipe<H, O, S, L>,
+        mut waiting: Waiting<R, V, E, D, H, F>,
+        runner: Runner<V>,
+        options: Options<V>,
+    ) -> State<R, V, E, D, H, F> {
+        waiting.tally.took(Outcome::Miss);
+        waiting.led = true;
+        match Self::run(recipe, runner, &waiting.tally, options) {
+            Ok(run) => waiting.run = run,
+            Err(Refused) => waiting.tally.panic("the tokio runtime is shutting down and takes no more tasks"),
+        }
+        State::Waiting(waiting)
+    }
+
+    /// Starts the next run of a flight whose run was lost.
+    fn take_over(
+        recipe: &mut Recipe<H, O, S, L>,
+        mut waiting: Waiting<R, V, E, D, H, F>,
+        runner: Runner<V>,
+    ) -> State<R, V, E, D, H, F> {
+        if let Some(value) = waiting.old() {
+            runner.decline();
+            return State::Answered(value);
+        }
+        recipe.launch.check().unwrap_or_else(|message| waiting.tally.panic(message));
+        let options = (recipe.options)();
+        Self::lead(recipe, waiting, runner, options)
+    }
+
+    /// Starts a run.
+    fn run(
+        recipe: &mut Recipe<H, O, S, L>,
+        runner: Runner<V>,
+        tally: &Tally,
+        options: Options<V>,
+    ) -> Launched<R, V, E, D, H, F> {
+        let plan = Plan { store: tally.store.clone(), options, bypass: tally.outcome == Outcome::Bypass };
+        let body = (recipe.start)();
+        recipe.launch.launch(Execution::new(runner, plan, recipe.share, context::store(), body))
     }
 }
 
@@ -317,11 +386,11 @@ where
                         *state = State::Waiting(waiting);
                         return Poll::Pending;
                     }
-                    Poll::Ready(Arrival::TakenOver(runner)) => *state = recipe.take_over(waiting, runner),
-                    Poll::Ready(Arrival::Outdated) => *state = recipe.ask(waiting.into_ticket()),
+                    Poll::Ready(Arrival::TakenOver(runner)) => *state = Self::take_over(recipe, waiting, runner),
+                    Poll::Ready(Arrival::Outdated) => *state = Self::ask(recipe, waiting.into_ticket()),
                     Poll::Ready(Arrival::Settled) => match waiting.answer(recipe.share) {
                         Ok(result) => return Poll::Ready(D::join(result)),
-                        Err(ticket) => *state = recipe.ask(ticket),
+                        Err(ticket) => *state = Self::ask(recipe, ticket),
                     },
                 },
                 State::Uncached(mut uncached) => {
@@ -334,216 +403,6 @@ where
                 State::Over => panic!("a coalesced call was polled after it had answered"),
             }
         }
-    }
-}
-
-impl<H, O, S, L> Recipe<H, O, S, L> {
-    /// The first look.
-    fn enter<R, V, E, D, F, K>(&mut self, id: Id, store: Store, parts: &K) -> State<R, V, E, D, H, F>
-    where
-        V: Value,
-        E: Send + 'static,
-        D: Divide<R, V, E>,
-        H: Share<E>,
-        O: Fn() -> Options<V>,
-        S: FnMut() -> F,
-        F: Future<Output = R>,
-        L: Launch<R, V, E, D, H, F>,
-        K: Serialize + ?Sized,
-    {
-        let mode = context::mode();
-        if mode == Mode::Uncached {
-            return self.uncached(id.name, store);
-        }
-        let key = match KeyBuf::encode(id.space, parts) {
-            Ok(key) => key,
-            Err(error) => {
-                warn_about_key(id.name, &error);
-                return self.uncached(id.name, store);
-            }
-        };
-        let bypass = store.is_bypassed();
-        let fresh = mode == Mode::Fresh;
-        let found = if bypass || fresh { None } else { store.look_up(key.as_bytes()) };
-        let ticket =
-            |store, outcome| Ticket { key: key.to_key(), name: id.name, fresh, tally: Tally { store, outcome } };
-        if let Some((stored, age)) = found
-            && let Some(value) = stored.downcast::<V>()
-        {
-            if age == Age::Fresh {
-                // To copy the value may fail.
-                let mut tally = Tally { store, outcome: Outcome::Error };
-                let value = value.clone();
-                tally.took(Outcome::Fresh);
-                return State::Answered(value);
-            }
-            if mode == Mode::Normal {
-                let mut ticket = ticket(store, Outcome::Error);
-                let value = value.clone();
-                ticket.tally.took(Outcome::Stale);
-                return self.stale(value, stored, ticket);
-            }
-        }
-        let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
-        self.ask(ticket(store, outcome))
-    }
-
-    /// Runs the body here and now, for this call alone.
-    fn uncached<R, V, E, D, F>(&mut self, name: &'static str, store: Store) -> State<R, V, E, D, H, F>
-    where
-        V: Value,
-        S: FnMut() -> F,
-    {
-        let mut tally = Tally { store, outcome: Outcome::Bypass };
-        let run = Arc::new(Run::uncached(name));
-        let edge = wait_edge(&run, true).unwrap_or_else(|chain| tally.panic(&chain));
-        let body = Within::new(InRun::new(Arc::clone(&run), context::store()), (self.start)());
-        State::Uncached(Box::new(Uncached { body: Box::pin(body), run, _edge: edge, _tally: tally }))
-    }
-
-    /// Answers with an old value and sees to a new one.
-    fn stale<R, V, E, D, F>(&mut self, value: V, stored: Arc<AnyStored>, mut ticket: Ticket) -> State<R, V, E, D, H, F>
-    where
-        V: Value,
-        O: Fn() -> Options<V>,
-        S: FnMut() -> F,
-        H: Copy,
-        L: Launch<R, V, E, D, H, F>,
-        D: Divide<R, V, E>,
-        F: Future<Output = R>,
-        H: Share<E>,
-        E: Send + 'static,
-    {
-        if stored.is_put_off(Instant::now()) {
-            return State::Answered(value);
-        }
-        self.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
-        let options = (self.options)();
-        let done = || match ticket.store().look_up(&ticket.key) {
-            Some((stored, age)) => age == Age::Fresh || stored.is_put_off(Instant::now()),
-            None => false,
-        };
-        // What was stored once is to be stored again, whatever the body will say to that.
-        let request = Request { stores: true, ..ticket.request(&options) };
-        let Some((waiter, runner)) = ticket.store().flights().lead_if_idle(request, done) else {
-            return State::Answered(value);
-        };
-        if L::DETACHED {
-            drop(waiter);
-            // A runtime that takes no more tasks has had its day: the old value will do.
-            let _ = self.run(runner, &ticket.tally, options);
-            return State::Answered(value);
-        }
-        // A run that cannot go on without its caller: this one waits for it, and the others get the old value.
-        let Ok(edge) = wait_edge(&runner.run, true) else { return State::Answered(value) };
-        let run = self.run(runner, &ticket.tally, options).unwrap_or_default();
-        let old = Some(Box::new(stored));
-        State::Waiting(Waiting { waiter, tally: ticket.tally, _edge: edge, run, old, led: true })
-    }
-
-    /// Joins the key's flight, or leads it.
-    fn ask<R, V, E, D, F>(&mut self, mut ticket: Ticket) -> State<R, V, E, D, H, F>
-    where
-        V: Value,
-        E: Send + 'static,
-        D: Divide<R, V, E>,
-        H: Share<E>,
-        O: Fn() -> Options<V>,
-        S: FnMut() -> F,
-        F: Future<Output = R>,
-        L: Launch<R, V, E, D, H, F>,
-    {
-        self.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
-        let options = (self.options)();
-        let admission = ticket.store().flights().admit(ticket.request(&options), || ticket.look_again::<V>());
-        let (waiter, runner) = match admission {
-            Admission::Joined(waiter) => (waiter, None),
-            Admission::Led(waiter, runner) => (waiter, Some(runner)),
-            Admission::Answered(stored) => {
-                ticket.tally.took(Outcome::Fresh);
-                return match stored.downcast::<V>() {
-                    Some(value) => State::Answered(value.clone()),
-                    None => State::Over,
-                };
-            }
-        };
-        let edge = wait_edge(&waiter.run(), runner.is_some()).unwrap_or_else(|chain| ticket.tally.panic(&chain));
-        let waiting = Waiting { waiter, tally: ticket.tally, _edge: edge, run: None, old: None, led: false };
-        match runner {
-            Some(runner) => self.lead(waiting, runner, options),
-            None => State::Waiting(waiting),
-        }
-    }
-
-    /// Starts the run that a call waits for.
-    fn lead<R, V, E, D, F>(
-        &mut self,
-        mut waiting: Waiting<R, V, E, D, H, F>,
-        runner: Runner<V>,
-        options: Options<V>,
-    ) -> State<R, V, E, D, H, F>
-    where
-        V: Value,
-        E: Send + 'static,
-        D: Divide<R, V, E>,
-        H: Share<E>,
-        S: FnMut() -> F,
-        F: Future<Output = R>,
-        L: Launch<R, V, E, D, H, F>,
-    {
-        waiting.tally.took(Outcome::Miss);
-        waiting.led = true;
-        match self.run(runner, &waiting.tally, options) {
-            Ok(run) => waiting.run = run,
-            Err(Refused) => waiting.tally.panic("the tokio runtime is shutting down and takes no more tasks"),
-        }
-        State::Waiting(waiting)
-    }
-
-    /// Starts the next run of a flight whose run was lost.
-    fn take_over<R, V, E, D, F>(
-        &mut self,
-        mut waiting: Waiting<R, V, E, D, H, F>,
-        runner: Runner<V>,
-    ) -> State<R, V, E, D, H, F>
-    where
-        V: Value,
-        E: Send + 'static,
-        D: Divide<R, V, E>,
-        H: Share<E>,
-        O: Fn() -> Options<V>,
-        S: FnMut() -> F,
-        F: Future<Output = R>,
-        L: Launch<R, V, E, D, H, F>,
-    {
-        if let Some(value) = waiting.old() {
-            runner.decline();
-            return State::Answered(value);
-        }
-        self.launch.check().unwrap_or_else(|message| waiting.tally.panic(message));
-        let options = (self.options)();
-        self.lead(waiting, runner, options)
-    }
-
-    /// Starts a run.
-    fn run<R, V, E, D, F>(
-        &mut self,
-        runner: Runner<V>,
-        tally: &Tally,
-        options: Options<V>,
-    ) -> Launched<R, V, E, D, H, F>
-    where
-        V: Value,
-        E: Send + 'static,
-        D: Divide<R, V, E>,
-        H: Share<E>,
-        S: FnMut() -> F,
-        F: Future<Output = R>,
-        L: Launch<R, V, E, D, H, F>,
-    {
-        let plan = Plan { store: tally.store.clone(), options, bypass: tally.outcome == Outcome::Bypass };
-        let body = (self.start)();
-        self.launch.launch(Execution::new(runner, plan, self.share, context::store(), body))
     }
 }
 

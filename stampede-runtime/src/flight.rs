@@ -33,10 +33,6 @@
 //! 9. `in_flight` and the table have forgotten a run before those who waited for it are woken.
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -46,15 +42,15 @@ use tokio::runtime::{Handle, Id as RuntimeId, RuntimeFlavor};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::aside::{Careful, Holding};
+use crate::aside::Careful;
+use crate::flights::{Flights, Request};
 use crate::key::Key;
 use crate::memory::Stored;
 use crate::policy::after;
 use crate::run::Run;
-use crate::stats::{Counters, RunResult};
-use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
-
-const SHARDS: usize = 64;
+use crate::stats::RunResult;
+use crate::sync::{Mutex, MutexGuard};
+use crate::wakers::{Place, Wakers};
 
 /// What a flight came to.
 pub(crate) enum Outcome<V: 'static> {
@@ -77,198 +73,8 @@ pub(crate) enum Lost {
     Declined,
 }
 
-/// The flights of a store.
-pub(crate) struct Flights {
-    shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
-    pub(crate) counters: Counters,
-    in_flight: AtomicUsize,
-    waiting: AtomicUsize,
-    /// What is to be done when a run reaches its limit while its flight is current: put the next refresh off.
-    on_limit: OnLimit,
-}
-
-type OnLimit = Box<dyn Fn(&[u8], Duration) + Send + Sync>;
-
-type Shard = HashMap<Key, Arc<dyn AnyFlight>>;
-
-/// A locked shard. Values that are dropped meanwhile are dropped after it is unlocked.
-struct Locked<'f> {
-    shard: MutexGuard<'f, Shard>,
-    _holding: Holding,
-}
-
-impl fmt::Debug for Flights {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flights")
-            .field("in_flight", &self.in_flight)
-            .field("waiting", &self.waiting)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What asking for a key under its lock came to.
-pub(crate) enum Admission<V: Send + Sync + 'static, A> {
-    /// The store had an answer after all.
-    Answered(A),
-    /// Somebody else's run is under way.
-    Joined(Waiter<V>),
-    /// There was none: the caller is to run the body.
-    Led(Waiter<V>, Runner<V>),
-}
-
-/// Who is asking, and for what.
-pub(crate) struct Request {
-    pub(crate) run: Run,
-    /// Only a run that a `fresh` call started will do; any other loses its currency.
-    pub(crate) fresh: bool,
-    /// Whether the run's value is going to be stored, as far as is known beforehand.
-    pub(crate) stores: bool,
-    /// Whether the run counts in the statistics.
-    pub(crate) counts: bool,
-    pub(crate) run_limit: Duration,
-    /// How long a run that reached its limit keeps the next refresh away.
-    pub(crate) retry_after: Duration,
-    /// The store's epoch.
-    pub(crate) epoch: u64,
-}
-
-impl Flights {
-    /// No flights. `on_limit` is told the key and the `retry_after` of each current run that reaches its limit, under the
-    /// key's lock.
-    pub(crate) fn new(on_limit: impl Fn(&[u8], Duration) + Send + Sync + 'static) -> Self {
-        Self {
-            on_limit: Box::new(on_limit),
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
-            counters: Counters::default(),
-            in_flight: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-        }
-    }
-
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    fn lock(&self, key: &[u8]) -> Locked<'_> {
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        let hash = self.hasher.hash_one(key) as usize;
-        let holding = Holding::start();
-        Locked { shard: self.shards[hash % SHARDS].lock(), _holding: holding }
-    }
-
-    /// Joins the current flight of the request's key, or leads a new one. `look` is a last look into the store, under the
-    /// lock: a run that ended just now is gone from the table, and what it stored is there.
-    pub(crate) fn admit<V, A>(self: &Arc<Self>, request: Request, look: impl FnOnce() -> Option<A>) -> Admission<V, A>
-    where
-        V: Send + Sync + 'static,
-    {
-        let key = Key::clone(&request.run.key);
-        let mut locked = self.lock(&key);
-        let current = locked.shard.get(&key);
-        if let Some(current) = current
-            && (current.is_fresh() || !request.fresh)
-            && let Some(waiter) = Waiter::join(self, current)
-        {
-            drop(locked);
-            waiter.flight.enforce_limit(self);
-            waiter.watch();
-            return Admission::Joined(waiter);
-        }
-        if let Some(answer) = look() {
-            return Admission::Answered(answer);
-        }
-        let runner = Flight::lead(self, request);
-        let waiter = runner.wait();
-        let replaced = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
-        drop(locked);
-        if let Some(replaced) = replaced {
-            replaced.superseded(self);
-        }
-        Admission::Led(waiter, runner)
-    }
-
-    /// Leads a new flight, or a vacant one; unless one is under way or `unless` (under the lock) says no.
-    pub(crate) fn lead_if_idle<V>(
-        self: &Arc<Self>,
-        request: Request,
-        unless: impl FnOnce() -> bool,
-    ) -> Option<(Waiter<V>, Runner<V>)>
-    where
-        V: Send + Sync + 'static,
-    {
-        let key = Key::clone(&request.run.key);
-        loop {
-            let mut locked = self.lock(&key);
-            if let Some(current) = locked.shard.get(&key)
-                && let Some(waiter) = Waiter::join(self, current)
-            {
-                drop(locked);
-                if waiter.flight.enforce_limit(self) {
-                    continue;
-                }
-                let runner = waiter.take_over()?;
-                return Some((waiter, runner));
-            }
-            if unless() {
-                return None;
-            }
-            let runner = Flight::lead(self, request);
-            let waiter = runner.wait();
-            let closed = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
-            drop(locked);
-            drop(closed);
-            return Some((waiter, runner));
-        }
-    }
-
-    /// Ends the currency of the key's flight, if there is one, and does `then` in the same step.
-    pub(crate) fn supersede(&self, key: &[u8], then: impl FnOnce()) {
-        let mut locked = self.lock(key);
-        let removed = locked.shard.remove(key);
-        then();
-        drop(locked);
-        if let Some(removed) = removed {
-            removed.superseded(self);
-        }
-    }
-
-    /// Ends the currency of all flights.
-    pub(crate) fn supersede_all(&self) {
-        for shard in &self.shards {
-            let removed = std::mem::take(&mut *shard.lock());
-            for flight in removed.into_values() {
-                flight.superseded(self);
-            }
-        }
-    }
-
-    /// Takes a flight out of the table if it is (still) there.
-    fn remove(&self, flight: &dyn AnyFlight) {
-        let mut locked = self.lock(flight.key());
-        if locked.is_current(flight) {
-            let removed = locked.shard.remove(flight.key());
-            drop(locked);
-            drop(removed);
-        }
-    }
-}
-
-impl Locked<'_> {
-    fn is_current(&self, flight: &dyn AnyFlight) -> bool {
-        self.shard
-            .get(flight.key())
-            .is_some_and(|current| std::ptr::addr_eq(Arc::as_ptr(current), std::ptr::from_ref(flight)))
-    }
-}
-
 /// What the table can do with a flight of any value type.
-trait AnyFlight: Any + Send + Sync {
+pub(crate) trait AnyFlight: Any + Send + Sync {
     fn key(&self) -> &Key;
     fn is_fresh(&self) -> bool;
     /// The flight has left the table: it has lost its currency.
@@ -353,7 +159,7 @@ impl<V: Send + Sync + 'static> AnyFlight for Flight<V> {
 
 impl<V: Send + Sync + 'static> Flight<V> {
     /// A flight with a run that has just begun.
-    fn lead(flights: &Arc<Flights>, request: Request) -> Runner<V> {
+    pub(crate) fn lead(flights: &Arc<Flights>, request: Request) -> Runner<V> {
         let run = Arc::new(request.run);
         let deadline = after(Instant::now(), request.run_limit);
         let flight = Arc::new(Self {
@@ -400,7 +206,7 @@ impl<V: Send + Sync + 'static> Flight<V> {
     }
 
     /// Gives the run up if it should have been over by now. Says whether it should.
-    fn enforce_limit(&self, flights: &Flights) -> bool {
+    pub(crate) fn enforce_limit(&self, flights: &Flights) -> bool {
         let overdue = {
             let core = self.core.lock();
             (core.phase == Phase::Running && core.deadline <= Instant::now()).then(|| Arc::clone(&core.run))
@@ -416,7 +222,7 @@ impl<V: Send + Sync + 'static> Flight<V> {
         if lost == Lost::TimedOut {
             let locked = flights.lock(&self.key);
             if locked.is_current(self) && !run.is_over() {
-                (flights.on_limit)(&self.key, self.retry_after);
+                flights.limit_reached(&self.key, self.retry_after);
             }
         }
         let mut core = self.core.lock();
@@ -454,12 +260,7 @@ impl<V: Send + Sync + 'static> Flight<V> {
     }
 
     fn run_ended(&self, result: Option<RunResult>, flights: &Flights) {
-        flights.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if let Some(result) = result
-            && self.counts
-        {
-            flights.counters.run(result);
-        }
+        flights.run_ended(result.filter(|_| self.counts));
     }
 }
 
@@ -480,12 +281,12 @@ pub(crate) struct Runner<V: Send + Sync + 'static> {
 
 impl<V: Send + Sync + 'static> Runner<V> {
     fn new(flights: Arc<Flights>, flight: Arc<Flight<V>>, run: Arc<Run>, deadline: Instant) -> Self {
-        flights.in_flight.fetch_add(1, Ordering::Relaxed);
+        flights.run_began();
         Self { flight, run, deadline, flights }
     }
 
     /// A caller's place among those who wait for the run, which is not in the table yet.
-    fn wait(&self) -> Waiter<V> {
+    pub(crate) fn wait(&self) -> Waiter<V> {
         Waiter::counted(&self.flights, Arc::clone(&self.flight), &mut self.flight.core.lock())
     }
 
@@ -503,7 +304,7 @@ impl<V: Send + Sync + 'static> Runner<V> {
         drop(core);
         let removed = if locked.is_current(&**flight) {
             commit();
-            locked.shard.remove(&flight.key)
+            locked.remove(&flight.key)
         } else {
             None
         };
@@ -553,7 +354,7 @@ pub(crate) enum Arrival<V: Send + Sync + 'static> {
 
 impl<V: Send + Sync + 'static> Waiter<V> {
     /// One more who waits, unless the flight is closed.
-    fn join(flights: &Arc<Flights>, flight: &Arc<dyn AnyFlight>) -> Option<Self> {
+    pub(crate) fn join(flights: &Arc<Flights>, flight: &Arc<dyn AnyFlight>) -> Option<Self> {
         let flight = (Arc::clone(flight) as Arc<dyn Any + Send + Sync>).downcast::<Flight<V>>().ok()?;
         let mut core = flight.core.lock();
         let joins = core.phase != Phase::Closed;
@@ -562,7 +363,7 @@ impl<V: Send + Sync + 'static> Waiter<V> {
 
     fn counted(flights: &Arc<Flights>, flight: Arc<Flight<V>>, core: &mut Core) -> Self {
         core.set_waiters(core.waiters + 1);
-        flights.waiting.fetch_add(1, Ordering::Relaxed);
+        flights.waiter_came();
         Self { flight, flights: Arc::clone(flights), place: None }
     }
 
@@ -578,7 +379,7 @@ impl<V: Send + Sync + 'static> Waiter<V> {
 
     /// Sees to it that the limit of runs is kept even if whoever runs them is never polled again: in its caller's task, or
     /// on a runtime that nobody drives. Each runtime that waits has a timer of its own.
-    fn watch(&self) {
+    pub(crate) fn watch(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
         {
             let mut core = self.flight.core.lock();
@@ -596,7 +397,7 @@ impl<V: Send + Sync + 'static> Waiter<V> {
     }
 
     /// Starts the next run, if the flight is vacant.
-    fn take_over(&self) -> Option<Runner<V>> {
+    pub(crate) fn take_over(&self) -> Option<Runner<V>> {
         let mut core = self.flight.core.lock();
         if core.phase != Phase::Vacant {
             return None;
@@ -640,7 +441,7 @@ impl<V: Send + Sync + 'static> Waiter<V> {
 
 impl<V: Send + Sync + 'static> Drop for Waiter<V> {
     fn drop(&mut self) {
-        self.flights.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.flights.waiter_left();
         let mut core = self.flight.core.lock();
         let waker = self.place.take().and_then(|place| core.wakers.leave(place));
         let left = core.waiters - 1;
@@ -664,44 +465,5 @@ async fn watch<V: Send + Sync + 'static>(flight: Arc<Flight<V>>, flights: Arc<Fl
             // The next run is not older than this moment.
             Phase::Vacant => tokio::time::sleep(flight.run_limit).await,
         }
-    }
-}
-
-/// The wakers of those who wait, each at a place that is free again when its owner leaves.
-#[derive(Default)]
-struct Wakers {
-    places: Vec<Option<Waker>>,
-    free: Vec<Place>,
-}
-
-type Place = usize;
-
-impl Wakers {
-    /// Puts a waker at its place, or finds it one. Gives back what it replaces.
-    fn register(&mut self, place: &mut Option<Place>, waker: &Waker) -> Option<Waker> {
-        if let Some(place) = *place {
-            let current = &mut self.places[place];
-            return match current {
-                Some(current) if current.will_wake(waker) => None,
-                _ => current.replace(waker.clone()),
-            };
-        }
-        let free = self.free.pop().unwrap_or_else(|| {
-            self.places.push(None);
-            self.places.len() - 1
-        });
-        *place = Some(free);
-        self.places[free].replace(waker.clone())
-    }
-
-    /// Frees a place.
-    fn leave(&mut self, place: Place) -> Option<Waker> {
-        self.free.push(place);
-        self.places[place].take()
-    }
-
-    /// All of them, to be woken outside the lock. The places stay taken.
-    fn all(&mut self) -> Vec<Waker> {
-        self.places.iter_mut().filter_map(Option::take).collect()
     }
 }

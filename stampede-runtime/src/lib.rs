@@ -10,7 +10,9 @@ mod cycle;
 mod entry;
 mod execution;
 mod flight;
+mod flights;
 mod key;
+mod launch;
 mod memory;
 mod nocache;
 mod policy;
@@ -22,6 +24,7 @@ mod stats;
 mod store;
 mod support;
 mod sync;
+mod wakers;
 mod wrappers;
 
 pub use cache::{Cache, CacheBuilder};
@@ -34,7 +37,7 @@ pub use wrappers::{Wrapped, fresh, no_stale, uncached};
 /// What the attribute's output calls. Not a stable interface: it moves in step with the macro.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::call::{Detached, Inline};
+    pub use crate::launch::{Detached, Inline};
     pub use crate::policy::Options;
     pub use crate::reply::{Auto, Named, Probe, ProbeOther, Reply};
     pub use crate::snapshot::{Snap, SnapValue, again};

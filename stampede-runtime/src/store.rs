@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::context::{self, InStore, Within};
-use crate::flight::Flights;
+use crate::flights::Flights;
 use crate::key::Key;
 use crate::memory::{AnyStored, Bounds, Memory};
 use crate::policy::Age;

@@ -4,8 +4,9 @@ use std::any::TypeId;
 
 use serde::Serialize;
 
-use crate::call::{Call, Id, Launch, Recipe};
+use crate::call::{Call, Id, Recipe};
 use crate::entry::{Entry, FnEntry};
+use crate::launch::Launch;
 use crate::policy::Options;
 use crate::reply::{Divide, Reply, Share, Value};
 use crate::space::Site;

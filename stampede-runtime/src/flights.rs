@@ -1,0 +1,236 @@
+//! The table of a store's current flights. Its invariants are those of [`crate::flight`].
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::aside::Holding;
+use crate::flight::{AnyFlight, Flight, Runner, Waiter};
+use crate::key::Key;
+use crate::run::Run;
+use crate::stats::{Counters, RunResult};
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
+
+const SHARDS: usize = 64;
+
+/// The flights of a store.
+pub(crate) struct Flights {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    pub(crate) counters: Counters,
+    in_flight: AtomicUsize,
+    waiting: AtomicUsize,
+    /// What is to be done when a run reaches its limit while its flight is current: put the next refresh off.
+    on_limit: OnLimit,
+}
+
+type OnLimit = Box<dyn Fn(&[u8], Duration) + Send + Sync>;
+
+type Shard = HashMap<Key, Arc<dyn AnyFlight>>;
+
+/// A locked shard. Values that are dropped meanwhile are dropped after it is unlocked.
+pub(crate) struct Locked<'f> {
+    shard: MutexGuard<'f, Shard>,
+    _holding: Holding,
+}
+
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights")
+            .field("in_flight", &self.in_flight)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What asking for a key under its lock came to.
+pub(crate) enum Admission<V: Send + Sync + 'static, A> {
+    /// The store had an answer after all.
+    Answered(A),
+    /// Somebody else's run is under way.
+    Joined(Waiter<V>),
+    /// There was none: the caller is to run the body.
+    Led(Waiter<V>, Runner<V>),
+}
+
+/// Who is asking, and for what.
+pub(crate) struct Request {
+    pub(crate) run: Run,
+    /// Only a run that a `fresh` call started will do; any other loses its currency.
+    pub(crate) fresh: bool,
+    /// Whether the run's value is going to be stored, as far as is known beforehand.
+    pub(crate) stores: bool,
+    /// Whether the run counts in the statistics.
+    pub(crate) counts: bool,
+    pub(crate) run_limit: Duration,
+    /// How long a run that reached its limit keeps the next refresh away.
+    pub(crate) retry_after: Duration,
+    /// The store's epoch.
+    pub(crate) epoch: u64,
+}
+
+impl Flights {
+    /// No flights. `on_limit` is told the key and the `retry_after` of each current run that reaches its limit, under the
+    /// key's lock.
+    pub(crate) fn new(on_limit: impl Fn(&[u8], Duration) + Send + Sync + 'static) -> Self {
+        Self {
+            on_limit: Box::new(on_limit),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            counters: Counters::default(),
+            in_flight: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn run_began(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn run_ended(&self, counted_as: Option<RunResult>) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(result) = counted_as {
+            self.counters.run(result);
+        }
+    }
+
+    pub(crate) fn waiter_came(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn waiter_left(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A current run has reached its limit. The key is locked.
+    pub(crate) fn limit_reached(&self, key: &[u8], retry_after: Duration) {
+        (self.on_limit)(key, retry_after);
+    }
+
+    pub(crate) fn lock(&self, key: &[u8]) -> Locked<'_> {
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
+        let hash = self.hasher.hash_one(key) as usize;
+        let holding = Holding::start();
+        Locked { shard: self.shards[hash % SHARDS].lock(), _holding: holding }
+    }
+
+    /// Joins the current flight of the request's key, or leads a new one. `look` is a last look into the store, under the
+    /// lock: a run that ended just now is gone from the table, and what it stored is there.
+    pub(crate) fn admit<V, A>(self: &Arc<Self>, request: Request, look: impl FnOnce() -> Option<A>) -> Admission<V, A>
+    where
+        V: Send + Sync + 'static,
+    {
+        let key = Key::clone(&request.run.key);
+        let mut locked = self.lock(&key);
+        let current = locked.shard.get(&key);
+        if let Some(current) = current
+            && (current.is_fresh() || !request.fresh)
+            && let Some(waiter) = Waiter::join(self, current)
+        {
+            drop(locked);
+            waiter.flight.enforce_limit(self);
+            waiter.watch();
+            return Admission::Joined(waiter);
+        }
+        if let Some(answer) = look() {
+            return Admission::Answered(answer);
+        }
+        let runner = Flight::lead(self, request);
+        let waiter = runner.wait();
+        let replaced = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
+        drop(locked);
+        if let Some(replaced) = replaced {
+            replaced.superseded(self);
+        }
+        Admission::Led(waiter, runner)
+    }
+
+    /// Leads a new flight, or a vacant one; unless one is under way or `unless` (under the lock) says no.
+    pub(crate) fn lead_if_idle<V>(
+        self: &Arc<Self>,
+        request: Request,
+        unless: impl FnOnce() -> bool,
+    ) -> Option<(Waiter<V>, Runner<V>)>
+    where
+        V: Send + Sync + 'static,
+    {
+        let key = Key::clone(&request.run.key);
+        loop {
+            let mut locked = self.lock(&key);
+            if let Some(current) = locked.shard.get(&key)
+                && let Some(waiter) = Waiter::join(self, current)
+            {
+                drop(locked);
+                if waiter.flight.enforce_limit(self) {
+                    continue;
+                }
+                let runner = waiter.take_over()?;
+                return Some((waiter, runner));
+            }
+            if unless() {
+                return None;
+            }
+            let runner = Flight::lead(self, request);
+            let waiter = runner.wait();
+            let closed = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
+            drop(locked);
+            drop(closed);
+            return Some((waiter, runner));
+        }
+    }
+
+    /// Ends the currency of the key's flight, if there is one, and does `then` in the same step.
+    pub(crate) fn supersede(&self, key: &[u8], then: impl FnOnce()) {
+        let mut locked = self.lock(key);
+        let removed = locked.shard.remove(key);
+        then();
+        drop(locked);
+        if let Some(removed) = removed {
+            removed.superseded(self);
+        }
+    }
+
+    /// Ends the currency of all flights.
+    pub(crate) fn supersede_all(&self) {
+        for shard in &self.shards {
+            let removed = std::mem::take(&mut *shard.lock());
+            for flight in removed.into_values() {
+                flight.superseded(self);
+            }
+        }
+    }
+
+    /// Takes a flight out of the table if it is (still) there.
+    pub(crate) fn remove(&self, flight: &dyn AnyFlight) {
+        let mut locked = self.lock(flight.key());
+        if locked.is_current(flight) {
+            let removed = locked.shard.remove(flight.key());
+            drop(locked);
+            drop(removed);
+        }
+    }
+}
+
+impl Locked<'_> {
+    /// Takes the key's flight out of the table.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Arc<dyn AnyFlight>> {
+        self.shard.remove(key)
+    }
+
+    pub(crate) fn is_current(&self, flight: &dyn AnyFlight) -> bool {
+        self.shard
+            .get(flight.key())
+            .is_some_and(|current| std::ptr::addr_eq(Arc::as_ptr(current), std::ptr::from_ref(flight)))
+    }
+}
