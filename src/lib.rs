@@ -91,7 +91,8 @@
 /// # Arguments and values
 ///
 /// A run may outlive the caller that started it, so it works on copies of the arguments: `&str` becomes `String`, `&[T]`
-/// becomes `Vec<T>`, `&T` needs `T: Clone`, values are cloned; all are `Send + 'static`. `&mut` is refused. What is stored
+/// becomes `Vec<T>`, `&T` needs `T: Clone`, values are cloned; all are `Send + 'static`. The call keeps its own by reference
+/// meanwhile, so it is `Send` if they are `Sync`. `&mut` is refused. What is stored
 /// (`T`, or the `T` of a `Result<T, E>`) is `Clone + Send + Sync + 'static`.
 ///
 /// # Concurrent callers
@@ -102,7 +103,7 @@
 /// # Panics
 ///
 /// Calls panic if their run does, with the same message; if it waits for itself; and if there is no tokio runtime to run it
-/// in (not with `inline`).
+/// in, or one without timers (with `inline`, any executor will do: the limit of a run is then looked at when it is polled).
 ///
 /// # Cancel safety
 ///

@@ -55,7 +55,7 @@ impl<V> fmt::Debug for Cache<V> {
 impl<V: Value> Cache<V> {
     /// Starts the description of a cache. The name tells it from other caches of the store.
     pub fn builder(name: &str) -> CacheBuilder<V> {
-        CacheBuilder { name: name.to_owned(), store: None, options: Options::default() }
+        CacheBuilder { name: name.to_owned(), version: 1, store: None, options: Options::default() }
     }
 
     /// The value for a key: a stored one, or that of a run of `init`, which all who ask for the key meanwhile share.
@@ -154,6 +154,7 @@ impl<V: Value> Cache<V> {
 #[must_use = "a description alone caches nothing: call `build`"]
 pub struct CacheBuilder<V> {
     name: String,
+    version: u32,
     store: Option<Store>,
     options: Options<V>,
 }
@@ -196,6 +197,11 @@ impl<V: Value> CacheBuilder<V> {
         Self { options: self.options.weight(weigh), ..self }
     }
 
+    /// Part of the cache's identity: caches of one name and two versions share nothing. 1 unless told.
+    pub fn version(self, version: u32) -> Self {
+        Self { version, ..self }
+    }
+
     /// The store to use; the one in force at [`build`](Self::build) unless told.
     pub fn store(self, store: &Store) -> Self {
         Self { store: Some(store.clone()), ..self }
@@ -203,7 +209,11 @@ impl<V: Value> CacheBuilder<V> {
 
     /// Builds the cache, on the store named or in force.
     pub fn build(self) -> Cache<V> {
-        let (space, name) = Space::named(&self.name, TypeId::of::<V>());
+        let name = match self.version {
+            1 => self.name,
+            version => format!("{} v{version}", self.name),
+        };
+        let (space, name) = Space::named(&name, TypeId::of::<V>());
         Cache { id: Id { space, name }, store: self.store.unwrap_or_else(Store::current), options: self.options }
     }
 }
