@@ -87,7 +87,9 @@ fn helpers(model: &Model) -> TokenStream {
 /// How to name a helper from within the function: with its generics, which need not show in its arguments.
 fn path_to(model: &Model, helper: &Ident) -> TokenStream {
     let owner = model.associated.then(|| quote!(Self::));
-    let generics: Vec<_> = model.type_params().chain(model.const_params()).collect();
+    // A constant in braces, lest it be taken for a type of the same name.
+    let types = model.type_params().map(ToTokens::to_token_stream);
+    let generics: Vec<_> = types.chain(model.const_params().map(|param| quote!({ #param }))).collect();
     let turbofish = (!generics.is_empty()).then(|| quote!(::<#(#generics),*>));
     quote!(#owner #helper #turbofish)
 }

@@ -134,3 +134,24 @@ async fn functions_that_a_macro_wrote_have_keys_of_their_own() {
     };
     Store::default().scope(run).await;
 }
+
+/// Bears the name of a constant below.
+#[expect(dead_code, reason = "its name is all there is to it")]
+struct N;
+
+#[coalesce(ttl = "1m", skip(origin))]
+async fn of_a_constant_named_as_a_type<const N: usize>(origin: &Origin) -> (usize, u64) {
+    (N, origin.read().await)
+}
+
+#[tokio::test]
+async fn a_constant_may_have_the_name_of_a_type() {
+    let run = async {
+        let origin = Origin::open();
+        for _ in 0..2 {
+            assert_eq!(of_a_constant_named_as_a_type::<3>(&origin).await, (3, 1));
+            assert_eq!(of_a_constant_named_as_a_type::<4>(&origin).await, (4, 2));
+        }
+    };
+    Store::default().scope(run).await;
+}
