@@ -15,7 +15,7 @@
 //!
 //! 1. The table holds at most one flight per key: the current one. Only a current flight stores its value, and it does so
 //!    under the lock of its key's shard, in the step that takes it out of the table.
-//! 2. Whoever takes a flight out of the table (`supersede`, `supersede_all`, a `fresh` call) ends its currency for good:
+//! 2. Whoever takes a flight out of the table (`supersede`, `supersede_before`, a `fresh` call) ends its currency for good:
 //!    nobody joins it any more, and it stores nothing. Those who wait still get its outcome.
 //! 3. A flight has at most one run, known by its `Arc<Run>`. Only the [`Runner`] of that very run finishes it; a runner
 //!    whose run was taken from it changes nothing.
@@ -76,6 +76,8 @@ pub(crate) enum Lost {
 /// What the table can do with a flight of any value type.
 pub(crate) trait AnyFlight: Any + Send + Sync {
     fn key(&self) -> &Key;
+    /// The epoch of the store in which it began.
+    fn epoch(&self) -> u64;
     fn is_fresh(&self) -> bool;
     /// The flight has left the table: it has lost its currency.
     fn superseded(&self, flights: &Flights);
@@ -144,6 +146,10 @@ impl Core {
 impl<V: Send + Sync + 'static> AnyFlight for Flight<V> {
     fn key(&self) -> &Key {
         &self.key
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     fn is_fresh(&self) -> bool {

@@ -201,11 +201,12 @@ impl Flights {
         }
     }
 
-    /// Ends the currency of all flights.
-    pub(crate) fn supersede_all(&self) {
+    /// Ends the currency of all flights that began before this epoch. Those that began in it stay: one of them may have
+    /// ended the currency of another, and what that had stored must not outlive it.
+    pub(crate) fn supersede_before(&self, epoch: u64) {
         for shard in &self.shards {
-            let removed = std::mem::take(&mut *shard.lock());
-            for flight in removed.into_values() {
+            let removed: Vec<_> = shard.lock().extract_if(|_, flight| flight.epoch() < epoch).collect();
+            for (_, flight) in removed {
                 flight.superseded(self);
             }
         }

@@ -125,8 +125,8 @@ impl Store {
     /// All is done when the future is first polled.
     #[expect(clippy::unused_async, reason = "tiers beyond memory will have to be told, and that takes a round trip")]
     pub async fn clear(&self) {
-        self.inner.epoch.fetch_add(1, Ordering::SeqCst);
-        self.inner.flights.supersede_all();
+        let epoch = self.inner.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        self.inner.flights.supersede_before(epoch);
         self.inner.memory.clear();
     }
 
