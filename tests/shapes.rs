@@ -134,6 +134,11 @@ pub async fn imp2(db: impl Clone + Send + Sync + 'static, id: u8) -> u8 {
     id
 }
 /// a
+#[coalesce(ttl = ttl, key = "id", store = store)]
+pub async fn configured(ttl: std::time::Duration, store: stampede::Store, id: u8) -> u8 {
+    id
+}
+/// a
 #[coalesce(ttl = "5s", key = "format!(\"{a}:{b}\")")]
 pub async fn fmtkey(a: u8, b: u8, c: u8) -> u8 {
     a + b + c
@@ -156,6 +161,9 @@ async fn they_run() {
             assert_eq!(names(1, 2, 3, 4, 5, 6, 7, 8).await, 36);
             assert_eq!(generic(vec![1]).await, "[1]");
             assert_eq!(imp2(0_u8, 7).await, 7);
+            let store = stampede::Store::default();
+            assert_eq!(configured(std::time::Duration::from_secs(1), store.clone(), 7).await, 7);
+            assert_eq!(store.stats().entries, 1);
             assert_eq!(temps(" Rome ".into(), None).await, temps("rome".into(), Some(3)).await);
             assert_eq!(Arc::new(S { id: 9 }).arc().await, 9);
         })

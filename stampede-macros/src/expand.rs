@@ -94,7 +94,7 @@ fn path_to(model: &Model, helper: &Ident) -> TokenStream {
     quote!(#owner #helper #turbofish)
 }
 
-/// The user's body. An argument that only the key mentions is not unused.
+/// The user's body. An argument that only the attribute mentions is not unused.
 fn body(model: &Model) -> TokenStream {
     let tokens = &model.body;
     let mut body = tokens.clone().into_iter();
@@ -103,7 +103,7 @@ fn body(model: &Model) -> TokenStream {
     // What stands first in a block has to stay first there.
     let mut start = inner.clone().into_iter().take(2).map(|token| token.to_string());
     let has_attributes = start.next().as_deref() == Some("#") && start.next().as_deref() == Some("!");
-    let used = model.key_params().map(|Param { name, attrs, .. }| quote!(#(#attrs)* let _ = &#name;));
+    let used = model.mentioned_params().map(|Param { name, attrs, .. }| quote!(#(#attrs)* let _ = &#name;));
     let used = (!has_attributes).then(|| quote!(#(#used)*));
     let mut whole = Group::new(Delimiter::Brace, quote!(#used #inner));
     whole.set_span(block.span());

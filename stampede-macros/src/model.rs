@@ -126,10 +126,11 @@ impl Model {
         }
     }
 
-    /// The arguments that the key mentions, as far as the body knows them by the same name.
-    pub(crate) fn key_params(&self) -> impl Iterator<Item = &Param> {
-        let key = self.key.iter().map(ToTokens::to_token_stream).collect::<TokenStream>();
-        self.params.iter().filter(move |param| param.named && mentions(&key, &param.name.to_string()))
+    /// The arguments that the attribute mentions, as far as the body knows them by the same name.
+    pub(crate) fn mentioned_params(&self) -> impl Iterator<Item = &Param> {
+        let said = self.key.iter().chain(&self.store).map(ToTokens::to_token_stream);
+        let said: TokenStream = said.chain(self.options.iter().cloned()).collect();
+        self.params.iter().filter(move |param| param.named && mentions(&said, &param.name.to_string()))
     }
 
     /// The generic types.
