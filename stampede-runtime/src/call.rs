@@ -130,6 +130,15 @@ impl Tally {
         }
     }
 
+    /// The caller's copy of a value. The call is an error if that panics.
+    fn copy<V: Clone>(&mut self, value: &V) -> V {
+        let path = self.outcome;
+        self.took(Outcome::Error);
+        let copy = value.clone();
+        self.took(path);
+        copy
+    }
+
     /// Gives a call up with a panic.
     fn panic(&mut self, message: &str) -> ! {
         self.took(Outcome::Error);
@@ -235,16 +244,12 @@ where
             && let Some(value) = stored.downcast::<V>()
         {
             if age == Age::Fresh {
-                // To copy the value may fail.
-                let mut tally = Tally { store, outcome: Outcome::Error };
-                let value = value.clone();
-                tally.took(Outcome::Fresh);
-                return State::Answered(value);
+                let mut tally = Tally { store, outcome: Outcome::Fresh };
+                return State::Answered(tally.copy(value));
             }
             if mode == Mode::Normal {
-                let mut ticket = ticket(store, Outcome::Error);
-                let value = value.clone();
-                ticket.tally.took(Outcome::Stale);
+                let mut ticket = ticket(store, Outcome::Stale);
+                let value = ticket.tally.copy(value);
                 return Self::stale(recipe, value, stored, ticket);
             }
         }
@@ -306,7 +311,7 @@ where
             Admission::Answered(stored) => {
                 ticket.tally.took(Outcome::Fresh);
                 return match stored.downcast::<V>() {
-                    Some(value) => State::Answered(value.clone()),
+                    Some(value) => State::Answered(ticket.tally.copy(value)),
                     None => State::Over,
                 };
             }
@@ -440,7 +445,7 @@ where
             if self.old.is_some() {
                 self.tally.took(Outcome::Miss);
             }
-            return Ok(Ok(value.clone()));
+            return Ok(Ok(self.tally.copy(value)));
         }
         if let Some(old) = self.old() {
             return Ok(Ok(old));

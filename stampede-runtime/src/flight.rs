@@ -79,6 +79,8 @@ pub(crate) trait AnyFlight: Any + Send + Sync {
     /// The epoch of the store in which it began.
     fn epoch(&self) -> u64;
     fn is_fresh(&self) -> bool;
+    /// Whether there is a run within its limit.
+    fn is_under_way(&self) -> bool;
     /// The flight has left the table: it has lost its currency.
     fn superseded(&self, flights: &Flights);
 }
@@ -154,6 +156,11 @@ impl<V: Send + Sync + 'static> AnyFlight for Flight<V> {
 
     fn is_fresh(&self) -> bool {
         self.fresh
+    }
+
+    fn is_under_way(&self) -> bool {
+        let core = self.core.lock();
+        core.phase == Phase::Running && Instant::now() < core.deadline
     }
 
     fn superseded(&self, flights: &Flights) {

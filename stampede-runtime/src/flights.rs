@@ -168,7 +168,11 @@ impl Flights {
         let key = Key::clone(&request.run.key);
         loop {
             let mut locked = self.lock(&key);
-            if let Some(current) = locked.shard.get(&key)
+            let current = locked.shard.get(&key);
+            if current.is_some_and(|current| current.is_under_way()) {
+                return None;
+            }
+            if let Some(current) = current
                 && let Some(waiter) = Waiter::join(self, current)
             {
                 drop(locked);
