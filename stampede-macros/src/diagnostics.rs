@@ -1,7 +1,8 @@
 //! Faults of one attribute, reported together.
 
 use proc_macro2::TokenStream;
-use quote::ToTokens;
+use quote::{ToTokens, quote};
+use syn::Attribute;
 
 /// The faults found so far.
 #[derive(Default)]
@@ -28,8 +29,12 @@ impl Faults {
         result.map_err(|fault| self.add(fault)).ok()
     }
 
-    /// All faults as compile errors, if there are any.
-    pub(crate) fn finish(self) -> Option<TokenStream> {
-        self.found.map(|found| found.to_compile_error())
+    /// All faults as compile errors, if there are any, where these attributes do not leave them out.
+    pub(crate) fn finish(self, cfgs: &[Attribute]) -> Option<TokenStream> {
+        let errors = self.found?.into_iter().map(|fault| {
+            let error = fault.to_compile_error();
+            quote!(#(#cfgs)* #error)
+        });
+        Some(errors.collect())
     }
 }

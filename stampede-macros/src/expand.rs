@@ -4,18 +4,33 @@ use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{FnArg, Signature, Type, parse_quote};
+use syn::{FnArg, Receiver, Safety, Signature, Visibility, parse_quote};
 
-use crate::model::{Companion, Model, Param};
+use crate::model::{Companion, Model, Place};
+use crate::params::{Copied, Param};
+use crate::rewrite::without_self;
 
 /// How many parts of a key stand side by side: serde knows tuples of up to sixteen.
 const TUPLE: usize = 12;
 
+/// What `self` is called where it cannot be called so.
+const THIS: &str = "__stampede_self";
+
 pub(crate) fn expand(model: &Model) -> TokenStream {
     let Model { attrs, vis, .. } = model;
     let sig = plain_signature(model);
-    let (beside, within) = if model.associated { (helpers(model), quote!()) } else { (quote!(), helpers(model)) };
+    let (within, beside) = match model.place {
+        Place::Within => (Some(helpers(model)), None),
+        Place::Beside => (None, Some(helpers(model))),
+        Place::InCall => (None, None),
+    };
     let call = call(model);
+    let call = if model.async_trait {
+        let support = &model.support;
+        quote!(#support::Box::pin(async move { #call }))
+    } else {
+        call
+    };
     let companion = model.companion.as_ref().map(|companion| entry(model, companion));
     let lints = lints();
     quote! {
@@ -32,12 +47,13 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
 
 /// The names of the body and of what starts it.
 fn helper_names(model: &Model) -> (Ident, Ident) {
-    if model.associated {
-        let name = model.sig.ident.unraw();
-        (format_ident!("__stampede_{name}_body"), format_ident!("__stampede_{name}_start"))
-    } else {
-        (format_ident!("__stampede_body"), format_ident!("__stampede_start"))
+    if model.place == Place::Within {
+        return (format_ident!("__stampede_body"), format_ident!("__stampede_start"));
     }
+    let name = model.sig.ident.unraw();
+    // Where there is no `pub`, this may be a trait's impl; then the compiler complains about these names.
+    let advice = if matches!(model.vis, Visibility::Inherited) { "__in_a_trait_impl_write_entry_false" } else { "" };
+    (format_ident!("__stampede_{name}_body{advice}"), format_ident!("__stampede_{name}_start{advice}"))
 }
 
 /// The user's body in a function of its own, and the function that sends it off with copies of its arguments.
@@ -45,14 +61,14 @@ fn helper_names(model: &Model) -> (Ident, Ident) {
 /// They are two because a body that calls itself cannot be known to be `Send` where its own future is made.
 fn helpers(model: &Model) -> TokenStream {
     let Model { support, lint_attrs, output, .. } = model;
-    let body = body(model);
+    let body = body(model, model.body.clone());
     let (body_name, start_name) = helper_names(model);
     let body_sig = Signature { ident: body_name.clone(), ..model.sig.clone() };
     let lints = lints();
     let body_fn = quote! {
         #(#lint_attrs)*
         #[doc(hidden)]
-        #lints
+        #[allow(clippy::unused_async, clippy::missing_errors_doc, clippy::missing_panics_doc, clippy::missing_safety_doc)]
         #body_sig #body
     };
     if model.inline {
@@ -64,10 +80,10 @@ fn helpers(model: &Model) -> TokenStream {
         output: parse_quote!(-> #support::Detach<#output>),
         ..plain_signature(model)
     };
-    let names: Vec<&Ident> = model.params.iter().map(|param| &param.name).collect();
-    let cfgs: Vec<_> = model.params.iter().map(|Param { attrs, .. }| quote!(#(#attrs)*)).collect();
-    let this = model.receiver.iter().map(|_| Ident::new("__stampede_self", Span::mixed_site())).collect::<Vec<_>>();
+    let copies = copies(model, |argument| quote!(#argument));
     let path = path_to(model, &body_name);
+    let arguments = locals(model).map(|local| quote!(#local.lend().arg()));
+    let call = within_unsafe(model, quote!(#path(#(#arguments),*)));
     quote! {
         #body_fn
 
@@ -76,10 +92,8 @@ fn helpers(model: &Model) -> TokenStream {
         #lints
         #start_sig {
             use #support as __stampede;
-            use __stampede::SnapValue as _;
-            #(let #this = __stampede::Snap(self).snap();)*
-            #(#cfgs let #names = __stampede::Snap(#names).snap();)*
-            __stampede::Box::pin(async move { #path(#(#this.lend(),)* #(#cfgs #names.lend()),*).await })
+            #copies
+            __stampede::detach(async move { #call.await })
         }
     }
 }
@@ -94,26 +108,132 @@ fn path_to(model: &Model, helper: &Ident) -> TokenStream {
     quote!(#owner #helper #turbofish)
 }
 
+/// A call of an unsafe function, by the right that the caller of this one has.
+fn within_unsafe(model: &Model, call: TokenStream) -> TokenStream {
+    if matches!(model.sig.safety, Safety::Unsafe(_)) { quote!(unsafe { #call }) } else { call }
+}
+
+/// The receiver by the name that it has where `self` is no name.
+fn this() -> Ident {
+    Ident::new(THIS, Span::call_site())
+}
+
+/// The arguments, the receiver first, as they are and by the names that their copies have.
+fn arguments(model: &Model) -> impl Iterator<Item = (TokenStream, Ident, Option<&Param>)> {
+    let this = model.receiver.iter().map(|receiver| (receiver.self_token.to_token_stream(), this(), None));
+    this.chain(model.params.iter().map(|param| (param.name.to_token_stream(), param.name.clone(), Some(param))))
+}
+
+fn locals(model: &Model) -> impl Iterator<Item = Ident> {
+    arguments(model).map(|(_, local, _)| local)
+}
+
+/// Copies of the arguments that a run can take along.
+fn copies(model: &Model, argument: impl Fn(&TokenStream) -> TokenStream) -> TokenStream {
+    let copies = arguments(model).map(|(name, local, param)| {
+        let value = argument(&name);
+        let (span, by) =
+            param.map_or_else(|| (local.span(), Copied::ByType), |param| (param.ty.span(), param.copied()));
+        let copy = match by {
+            Copied::ByType => quote_spanned!(span=> __stampede::Snap::of(&#name).snap(#value)),
+            Copied::AsReference => {
+                quote_spanned!(span=> __stampede::SnapRef::snap(__stampede::Snap::of(&#name), #value))
+            }
+            Copied::AsValue => {
+                quote_spanned!(span=> __stampede::SnapValue::snap(&__stampede::Snap::of(&#name), #value))
+            }
+        };
+        quote!(let #local = #copy;)
+    });
+    quote! {
+        use __stampede::{SnapRef as _, SnapValue as _};
+        #(#copies)*
+    }
+}
+
+/// An argument for one more run.
+fn again(argument: &TokenStream) -> TokenStream {
+    quote_spanned!(argument.span()=> __stampede::again(&#argument))
+}
+
 /// The user's body. An argument that only the attribute mentions is not unused.
-fn body(model: &Model) -> TokenStream {
-    let tokens = &model.body;
-    let mut body = tokens.clone().into_iter();
-    let (Some(TokenTree::Group(block)), None) = (body.next(), body.next()) else { return tokens.clone() };
+fn body(model: &Model, tokens: TokenStream) -> TokenStream {
+    let mut parts = tokens.clone().into_iter();
+    let (Some(TokenTree::Group(block)), None) = (parts.next(), parts.next()) else { return tokens };
     let inner = block.stream();
     // What stands first in a block has to stay first there.
     let mut start = inner.clone().into_iter().take(2).map(|token| token.to_string());
     let has_attributes = start.next().as_deref() == Some("#") && start.next().as_deref() == Some("!");
-    let used = model.mentioned_params().map(|Param { name, attrs, .. }| quote!(#(#attrs)* let _ = &#name;));
+    let used = model.mentioned_names().map(|name| quote!(let _ = &#name;));
     let used = (!has_attributes).then(|| quote!(#(#used)*));
     let mut whole = Group::new(Delimiter::Brace, quote!(#used #inner));
     whole.set_span(block.span());
     TokenTree::Group(whole).into()
 }
 
+/// What makes the future of a run: a call of the helper, or the body itself.
+fn start(model: &Model) -> TokenStream {
+    let (body_name, start_name) = helper_names(model);
+    if model.place != Place::InCall {
+        let path = path_to(model, if model.inline { &body_name } else { &start_name });
+        let arguments = arguments(model).map(|(argument, ..)| again(&argument));
+        let call = within_unsafe(model, quote!(#path(#(#arguments),*)));
+        return quote!(|| #call);
+    }
+    let output = &model.output;
+    let body = body(model, without_self(model.body.clone(), THIS));
+    let body = if model.async_trait {
+        quote!(#body.await)
+    } else {
+        // The type is known before the body returns for the first time.
+        quote! {
+            if let __stampede::Option::Some(__stampede_never) = __stampede::Option::None::<#output> {
+                return __stampede_never;
+            }
+            #body
+        }
+    };
+    let bindings = arguments(model).map(|(_, local, param)| match param {
+        Some(param) if !model.async_trait => param.pat.to_token_stream(),
+        Some(_) => local.into_token_stream(),
+        None => {
+            let mutability = model.receiver.as_ref().and_then(|this| this.mutability);
+            quote!(#mutability #local)
+        }
+    });
+    let locals = locals(model).collect::<Vec<_>>();
+    if model.inline {
+        let copies = arguments(model).map(|(argument, local, _)| {
+            let again = again(&argument);
+            quote!(let #local = #again;)
+        });
+        quote! {
+            || {
+                #(#copies)*
+                async move {
+                    #(let #bindings = #locals;)*
+                    #body
+                }
+            }
+        }
+    } else {
+        let copies = copies(model, again);
+        quote! {
+            || {
+                #copies
+                __stampede::detach(async move {
+                    #(let #locals = #locals.lend();)*
+                    #(let #bindings = #locals.arg();)*
+                    #body
+                })
+            }
+        }
+    }
+}
+
 /// The call, in place of the body.
 fn call(model: &Model) -> TokenStream {
     let Model { support, output, .. } = model;
-    let (body_name, start_name) = helper_names(model);
     let share = if let Some(path) = &model.share_error {
         quote_spanned! {path.span()=>
             __stampede::Named::new(__stampede_reply, #path, __stampede::Probe::<#output>::NEW.find_error())
@@ -121,19 +241,15 @@ fn call(model: &Model) -> TokenStream {
     } else {
         quote_spanned!(output.span()=> __stampede::Auto::of(__stampede_reply))
     };
-    let (launch, helper) = if model.inline { ("Inline", body_name) } else { ("Detached", start_name) };
-    let launch = Ident::new(launch, Span::call_site());
-    let path = path_to(model, &helper);
-    let this = model.receiver.iter().map(|receiver| receiver.self_token);
-    let names = model.params.iter().map(|Param { name, attrs, .. }| {
-        let again = quote_spanned!(name.span()=> __stampede::again(&#name));
-        quote!(#(#attrs)* #again)
-    });
+    let launch = Ident::new(if model.inline { "Inline" } else { "Detached" }, Span::call_site());
+    let start = start(model);
+    let parts = parts(model);
     let target = target(model);
     let options = options(model);
     quote! {
         use #support as __stampede;
         use __stampede::ProbeOther as _;
+        #parts
         ({
             let __stampede_reply = __stampede::Probe::<#output>::NEW.reply();
             #target
@@ -143,7 +259,7 @@ fn call(model: &Model) -> TokenStream {
                 #share,
                 __stampede::#launch,
                 || #options,
-                || #path(#(__stampede::again(&#this),)* #(#names),*),
+                #start,
             )
         })
         .await
@@ -155,9 +271,10 @@ fn entry(model: &Model, companion: &Companion) -> TokenStream {
     let Model { support, krate, vis, output, lint_attrs, sig, .. } = model;
     let Companion { name, params, receiver } = companion;
     let taken = model.params.iter().zip(params).filter(|(_, taken)| **taken);
-    let taken = taken.map(|(Param { name, ty, attrs, .. }, _)| quote!(#(#attrs)* #name: #ty));
-    let this = model.receiver.iter().filter(|_| *receiver);
+    let taken = taken.map(|(Param { name, ty, .. }, _)| quote!(#name: #ty));
+    let this = model.receiver.iter().filter(|_| *receiver).map(|this| Receiver { mutability: None, ..this.clone() });
     let (generics, clause) = (&sig.generics, &sig.generics.where_clause);
+    let parts = parts(model);
     let target = target(model);
     let options = options(model);
     let function = sig.ident.to_string();
@@ -169,15 +286,26 @@ fn entry(model: &Model, companion: &Companion) -> TokenStream {
     quote! {
         #(#lint_attrs)*
         #[doc = #doc]
+        #[allow(dead_code)]
         #lints
         #vis fn #name #generics (#(#this,)* #(#taken),*) -> #krate::FnEntry<#output> #clause {
             use #support as __stampede;
             use __stampede::ProbeOther as _;
+            #parts
             let __stampede_reply = __stampede::Probe::<#output>::NEW.reply();
             #target
             __stampede::entry(&__stampede_target, __stampede_reply, #options)
         }
     }
+}
+
+/// The parts of arguments that the attribute names: copies, for they are to have the types that they have in the body.
+fn parts(model: &Model) -> TokenStream {
+    let parts = model.parted_params().map(|(Param { name, .. }, parts)| {
+        let again = again(&name.to_token_stream());
+        quote!(#[allow(unused_variables, unused_mut)] let #parts = #again;)
+    });
+    parts.collect()
 }
 
 /// Which key of which cache: the same statements for the function and its companion.
@@ -209,7 +337,7 @@ fn target(model: &Model) -> TokenStream {
     let unnamed = model
         .params
         .iter()
-        .filter(|param| matches!(param.ty, Type::ImplTrait(_)))
+        .filter(|param| param.is_unnamed())
         .map(|Param { name, .. }| quote!(__stampede::type_of_val(&#name)));
     let types = own.into_iter().chain(types).chain(unnamed);
     let consts = model.const_params().map(ToTokens::to_token_stream);

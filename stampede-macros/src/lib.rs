@@ -15,23 +15,38 @@ mod duration;
 mod expand;
 mod function;
 mod model;
+mod params;
+mod rewrite;
+mod tokens;
 
 use proc_macro::TokenStream;
+use quote::ToTokens;
+
+use crate::diagnostics::Faults;
+use crate::function::{Function, Variant};
 
 /// See `stampede::coalesce`.
 #[proc_macro_attribute]
 pub fn coalesce(args: TokenStream, item: TokenStream) -> TokenStream {
-    coalesced(args.into(), item.into()).into()
+    coalesced(&args.into(), item.into()).into()
 }
 
-fn coalesced(args: proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
-    let mut faults = diagnostics::Faults::default();
-    let args = args::Args::parse(args, &mut faults);
-    let function = faults.take(syn::parse2::<function::Function>(item.clone()));
-    let model = function.map(|function| model::Model::new(args, function, &mut faults));
-    match (faults.finish(), model) {
-        (None, Some(model)) => expand::expand(&model),
-        // The function as it was: one mistake here is no mistake of its callers.
-        (errors, _) => [errors.unwrap_or_default(), item].into_iter().collect(),
+fn coalesced(args: &proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+    let mut faults = Faults::default();
+    let function = faults.take(syn::parse2::<Function>(item.clone()));
+    let variants = function.map(|function| Variant::all(function, &mut faults));
+    if let Some(errors) = faults.finish(&[]) {
+        return [errors, item].into_iter().collect();
     }
+    let expanded = variants.into_iter().flatten().map(|Variant { cfgs, function }| {
+        let mut faults = Faults::default();
+        let args = args::Args::parse(args.clone(), &mut faults);
+        let model = model::Model::new(args, function.clone(), &mut faults);
+        match faults.finish(&cfgs) {
+            None => expand::expand(&model),
+            // The function as it was: one mistake here is no mistake of its callers.
+            Some(errors) => [errors, function.into_token_stream()].into_iter().collect(),
+        }
+    });
+    expanded.collect()
 }

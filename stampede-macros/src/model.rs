@@ -2,16 +2,22 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, FnArg, GenericParam, Pat, Receiver, ReceiverKind, ReturnType, Signature, Type, Visibility};
+use syn::{
+    Attribute, Expr, ExprLit, FnArg, GenericParam, Lit, Meta, Pat, Receiver, ReceiverKind, ReturnType, Signature, Type,
+    Visibility,
+};
 
 use crate::args::{Args, EntryName, Said, as_string};
 use crate::diagnostics::Faults;
 use crate::duration;
-use crate::function::Function;
+use crate::function::{Function, async_trait_output};
+use crate::params::Param;
+use crate::rewrite::as_in_signature;
+use crate::tokens::mentions;
 
 /// A function to be coalesced.
 pub(crate) struct Model {
@@ -31,12 +37,17 @@ pub(crate) struct Model {
     pub(crate) receiver: Option<Receiver>,
     /// Whether it stands in an impl block, as far as can be seen: it says `self` or `Self`.
     pub(crate) associated: bool,
+    pub(crate) place: Place,
+    /// Whether `async_trait` has rewritten it.
+    pub(crate) async_trait: bool,
     pub(crate) output: Type,
     /// The values that make the key.
     pub(crate) key: Vec<Expr>,
     pub(crate) store: Option<Expr>,
     /// The options that were given, each as the call of a setter.
     pub(crate) options: Vec<TokenStream>,
+    /// All that the attribute says of the arguments.
+    pub(crate) said: TokenStream,
     pub(crate) share_error: Option<Expr>,
     pub(crate) inline: bool,
     /// The cache's name, if it was given.
@@ -48,14 +59,15 @@ pub(crate) struct Model {
     pub(crate) companion: Option<Companion>,
 }
 
-/// An argument.
-pub(crate) struct Param {
-    /// Its name, or one made up where it has a pattern.
-    pub(crate) name: Ident,
-    /// Whether the name is the user's.
-    pub(crate) named: bool,
-    pub(crate) ty: Type,
-    pub(crate) attrs: Vec<Attribute>,
+/// Where the user's body goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Into a function within this one.
+    Within,
+    /// Into a function beside this one: one within would not know `Self`.
+    Beside,
+    /// Into the call: a trait's impl takes no function that the trait does not have.
+    InCall,
 }
 
 /// The function that gives the entry.
@@ -70,19 +82,28 @@ impl Model {
     /// Checks the function and its attribute as a whole.
     pub(crate) fn new(args: Args, function: Function, faults: &mut Faults) -> Self {
         let Function { attrs, vis, sig, body } = function;
-        check_signature(&sig, faults);
+        let attrs: Vec<_> = attrs.into_iter().map(without_expectation).collect();
+        let async_trait = async_trait_output(&sig);
+        check_signature(&sig, &body, async_trait.is_some(), faults);
         check_contradictions(&args, faults);
 
+        let rewritten = async_trait.map(|_| &body);
         let receiver = sig.receiver().cloned();
-        let params: Vec<Param> = sig.inputs.iter().enumerate().filter_map(param).collect();
-        let key = key(&args, &params, receiver.as_ref(), faults);
+        let params: Vec<Param> =
+            sig.inputs.iter().enumerate().filter_map(|(index, input)| Param::read(index, input, rewritten)).collect();
+        if args.inline.is_none() {
+            for param in &params {
+                param.check_borrow(faults);
+            }
+        }
+        let key = key(&args, &params, &sig, faults);
         check_self(&args, &sig, &key, faults);
         let store = args.store.map(|said| said.value);
 
         let mut options = Vec::new();
         let durations = [&args.ttl, &args.stale_while_revalidate, &args.retry_after, &args.run_limit];
         for said in durations.into_iter().flatten() {
-            if let Some(value) = duration(&said.value, faults) {
+            if let Some(value) = duration(said, faults) {
                 let setter = &said.word;
                 options.push(quote_spanned!(said.value.span()=> .#setter(#value)));
             }
@@ -91,31 +112,41 @@ impl Model {
             options.push(quote_spanned!(value.span()=> .#word(#value)));
         }
 
-        let mut sources: Vec<TokenStream> = key.iter().map(ToTokens::to_token_stream).collect();
-        sources.extend(store.iter().map(ToTokens::to_token_stream));
-        sources.extend(options.iter().cloned());
-        let companion = companion(args.entry.as_ref(), &sig, &params, receiver.as_ref(), &sources);
+        let said = key.iter().chain(&store).map(ToTokens::to_token_stream);
+        let said: TokenStream = said.chain(options.iter().cloned()).collect();
+        let companion = companion(args.entry.as_ref(), &sig, &params, &said, async_trait.is_some(), faults);
 
         let krate = args.krate.map_or_else(|| quote!(::stampede), |said| said.value.into_token_stream());
-        let output = match &sig.output {
-            ReturnType::Default => syn::parse_quote!(()),
-            ReturnType::Type(_, ty) => (**ty).clone(),
+        let output = match (async_trait, &sig.output) {
+            (Some(output), _) => output.clone(),
+            (None, ReturnType::Default) => syn::parse_quote!(()),
+            (None, ReturnType::Type(_, ty)) => (**ty).clone(),
         };
-        let associated = receiver.is_some() || mentions(&sig.to_token_stream(), "Self") || mentions(&body, "Self");
+        let says_self = [&sig.to_token_stream(), &body, &said].into_iter().any(|tokens| mentions(tokens, "Self"));
+        let associated = receiver.is_some() || says_self || async_trait.is_some();
+        let place = match (associated, &companion, &vis) {
+            _ if async_trait.is_some() => Place::InCall,
+            (false, ..) => Place::Within,
+            (true, None, Visibility::Inherited) => Place::InCall,
+            (true, ..) => Place::Beside,
+        };
         Self {
             support: quote!(#krate::__private),
             krate,
-            lint_attrs: attrs.iter().filter(|attr| concerns_all(attr)).cloned().collect(),
+            lint_attrs: lint_attrs(&attrs),
+            async_trait: async_trait.is_some(),
             attrs,
             vis,
             body,
             params,
             receiver,
             associated,
+            place,
             output,
             key,
             store,
             options,
+            said,
             share_error: args.share_error.map(|said| said.value),
             inline: args.inline.is_some(),
             name: args.name.map(|said| said.value.value()),
@@ -126,11 +157,20 @@ impl Model {
         }
     }
 
-    /// The arguments that the attribute mentions, as far as the body knows them by the same name.
-    pub(crate) fn mentioned_params(&self) -> impl Iterator<Item = &Param> {
-        let said = self.key.iter().chain(&self.store).map(ToTokens::to_token_stream);
-        let said: TokenStream = said.chain(self.options.iter().cloned()).collect();
-        self.params.iter().filter(move |param| param.named && mentions(&said, &param.name.to_string()))
+    /// The names of arguments that the attribute mentions, as far as the body knows them.
+    pub(crate) fn mentioned_names(&self) -> impl Iterator<Item = &Ident> {
+        let names = self.params.iter().flat_map(|param| match &param.parts {
+            None => std::slice::from_ref(&param.name),
+            Some(_) if self.async_trait => &[],
+            Some(_) => &param.bound,
+        });
+        names.filter(|name| mentions(&self.said, &name.to_string()))
+    }
+
+    /// The arguments that the attribute mentions by parts of them.
+    pub(crate) fn parted_params(&self) -> impl Iterator<Item = (&Param, &Pat)> {
+        let is_mentioned = |param: &&Param| param.bound.iter().any(|name| mentions(&self.said, &name.to_string()));
+        self.params.iter().filter(is_mentioned).filter_map(|param| Some((param, param.parts.as_ref()?)))
     }
 
     /// The generic types.
@@ -158,9 +198,12 @@ fn number() -> String {
     format!("{version} {}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn check_signature(sig: &Signature, faults: &mut Faults) {
-    if sig.asyncness.is_none() {
+fn check_signature(sig: &Signature, body: &TokenStream, async_trait: bool, faults: &mut Faults) {
+    if sig.asyncness.is_none() && !async_trait {
         faults.at(&sig.fn_token, "a function that is not `async` cannot be coalesced: write `async fn`");
+    }
+    if body.to_string() == ";" {
+        faults.at(body, "there is no body to be run once: annotate the function where it has one");
     }
     for input in &sig.inputs {
         match input {
@@ -179,7 +222,8 @@ fn check_signature(sig: &Signature, faults: &mut Faults) {
             _ => {}
         }
     }
-    if let ReturnType::Type(_, ty) = &sig.output
+    if sig.asyncness.is_some()
+        && let ReturnType::Type(_, ty) = &sig.output
         && let Type::ImplTrait(ty) = &**ty
     {
         faults.at(ty, "a value to be stored needs a type with a name: write the type that is returned");
@@ -228,145 +272,141 @@ fn check_self(args: &Args, sig: &Signature, key: &[Expr], faults: &mut Faults) {
     }
 }
 
-fn param((index, input): (usize, &FnArg)) -> Option<Param> {
-    let FnArg::Typed(arg) = input else { return None };
-    let attrs = arg.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
-    let ty = (*arg.ty).clone();
-    match &*arg.pat {
-        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => {
-            Some(Param { name: pat.ident.clone(), named: true, ty, attrs })
-        }
-        pat => {
-            let span = pat.span().resolved_at(Span::mixed_site());
-            Some(Param { name: format_ident!("__stampede_argument_{index}", span = span), named: false, ty, attrs })
-        }
-    }
-}
-
-fn key(args: &Args, params: &[Param], receiver: Option<&Receiver>, faults: &mut Faults) -> Vec<Expr> {
-    let is_param = |name: &Ident| params.iter().any(|param| param.name.unraw() == name.unraw());
+fn key(args: &Args, params: &[Param], sig: &Signature, faults: &mut Faults) -> Vec<Expr> {
+    let this = sig.receiver().map(|receiver| Ident::new("self", receiver.self_token.span));
     let arguments = || {
-        let mut names: Vec<String> = params.iter().map(|param| param.name.unraw().to_string()).collect();
-        names.extend(receiver.map(|_| "self".to_owned()));
-        names.join(", ")
+        let mut names: Vec<String> = Vec::new();
+        for param in params {
+            match &param.parts {
+                None => names.push(param.name.unraw().to_string()),
+                Some(_) => names.extend(param.bound.iter().map(|name| name.unraw().to_string())),
+            }
+        }
+        names.extend(this.as_ref().map(ToString::to_string));
+        if names.is_empty() { "it has none".to_owned() } else { format!("its arguments are {}", names.join(", ")) }
     };
     let skipped = args.skip.as_ref().map_or(&[][..], |said| &said.value);
     for name in skipped {
-        if !(is_param(name) || name == "self" && receiver.is_some()) {
-            faults.at(name, format!("`{name}` is no argument of this function: its arguments are {}", arguments()));
+        if !(params.iter().any(|param| param.is(name)) || name == "self" && this.is_some()) {
+            faults.at(name, format!("`{name}` is no argument of this function: {}", arguments()));
         }
     }
     let Some(said) = &args.key else {
-        let kept = params.iter().filter(|param| !skipped.iter().any(|name| name.unraw() == param.name.unraw()));
-        return kept.map(|Param { name, .. }| syn::parse_quote!(#name)).collect();
+        let kept = params.iter().filter(|param| !skipped.iter().any(|name| param.is(name)));
+        let part = |param: &Param| {
+            if let Some(unordered) = param.unordered() {
+                faults.at(&param.ty, unordered_key(unordered));
+            }
+            let name = &param.name;
+            syn::parse_quote!(#name)
+        };
+        return kept.map(part).collect();
     };
     if said.value.is_empty() {
         faults.at(&said.word, "an empty key: name what the result depends on, or `skip(…)` every argument if on none");
     }
+    let mut names: Vec<&Ident> = params.iter().flat_map(|param| param.bound.iter().chain([&param.name])).collect();
+    names.extend(&this);
+    let types = sig.generics.params.iter().filter_map(|param| match param {
+        GenericParam::Type(param) => Some(&param.ident),
+        GenericParam::Const(param) => Some(&param.ident),
+        GenericParam::Lifetime(_) => None,
+    });
+    let types: Vec<&Ident> = types.collect();
     for part in &said.value {
         let tokens = part.to_token_stream();
-        let names_one = params.iter().any(|param| mentions(&tokens, &param.name.to_string()))
-            || receiver.is_some() && mentions(&tokens, "self");
-        if !names_one {
-            faults.at(part, format!("this part of the key names no argument: the arguments are {}", arguments()));
+        let names_one = names.iter().chain(&types).any(|name| mentions(&tokens, &name.to_string()));
+        if !names_one && !mentions(&tokens, "Self") {
+            faults.at(part, format!("this part of the key names no argument of the function: {}", arguments()));
+        }
+        if let Expr::Path(path) = part
+            && let Some(param) = params.iter().find(|param| path.path.get_ident().is_some_and(|name| param.is(name)))
+            && let Some(unordered) = param.unordered()
+        {
+            faults.at(part, unordered_key(unordered));
         }
     }
-    said.value.clone()
+    let part =
+        |part: &Expr| syn::parse2(as_in_signature(part.to_token_stream(), &names)).unwrap_or_else(|_| part.clone());
+    said.value.iter().map(part).collect()
 }
 
-fn duration(expr: &Expr, faults: &mut Faults) -> Option<TokenStream> {
-    let Some(text) = as_string(expr) else {
-        return Some(expr.to_token_stream());
-    };
-    match duration::parse(&text.value()) {
-        Ok(duration) => {
-            let (secs, nanos) = (duration.as_secs(), duration.subsec_nanos());
-            Some(quote!(__stampede::Duration::new(#secs, #nanos)))
-        }
-        Err(message) => {
-            faults.at(text, message);
-            None
-        }
+fn unordered_key(collection: &str) -> String {
+    format!(
+        "a `{collection}` in a key: two that are equal may be walked in different orders, and make two keys. Take a          `BTree{}`, or name sorted parts of it in `key = \"…\"`",
+        &collection["Hash".len()..]
+    )
+}
+
+fn duration(said: &Said<Expr>, faults: &mut Faults) -> Option<TokenStream> {
+    let expr = &said.value;
+    if let Some(text) = as_string(expr) {
+        return match duration::parse(&text.value()) {
+            Ok(duration) if duration.is_zero() && said.word == "run_limit" => {
+                faults.at(text, "a run needs some time: leave `run_limit` out for the default of 5 minutes");
+                None
+            }
+            Ok(duration) => {
+                let (secs, nanos) = (duration.as_secs(), duration.subsec_nanos());
+                Some(quote!(__stampede::Duration::new(#secs, #nanos)))
+            }
+            Err(message) => {
+                faults.at(text, message);
+                None
+            }
+        };
     }
+    if let Expr::Lit(ExprLit { lit: Lit::Int(_) | Lit::Float(_), .. }) = expr {
+        faults.at(expr, format!("a duration needs a unit: write `{} = \"{}s\"`", said.word, expr.to_token_stream()));
+        return None;
+    }
+    Some(quote_spanned!(expr.span()=> __stampede::duration(#expr)))
 }
 
 fn companion(
-    said: Option<&Said<EntryName>>,
+    entry: Option<&Said<EntryName>>,
     sig: &Signature,
     params: &[Param],
-    receiver: Option<&Receiver>,
-    sources: &[TokenStream],
+    said: &TokenStream,
+    async_trait: bool,
+    faults: &mut Faults,
 ) -> Option<Companion> {
-    let name = match said.map(|said| &said.value) {
-        Some(EntryName::LeftOut) => return None,
-        Some(EntryName::Named(name)) => name.clone(),
+    let name = match entry {
+        Some(Said { value: EntryName::LeftOut, .. }) => return None,
+        Some(Said { value: EntryName::Named(name), .. }) if async_trait => {
+            faults.at(name, "a trait's impl takes no function that the trait does not have: write `entry = false`");
+            return None;
+        }
+        None if async_trait => return None,
+        Some(Said { value: EntryName::Named(name), .. }) => name.clone(),
         None => format_ident!("{}_entry", sig.ident.unraw(), span = sig.ident.span()),
     };
-    let wanted = |name: &str| sources.iter().any(|source| mentions(source, name));
+    let wanted = |name: &Ident| mentions(said, &name.to_string());
     Some(Companion {
         name,
         // The type of an `impl Trait` argument is part of the function's identity, and only known by the argument.
         params: params
             .iter()
-            .map(|param| matches!(param.ty, Type::ImplTrait(_)) || wanted(&param.name.to_string()))
+            .map(|param| param.is_unnamed() || wanted(&param.name) || param.bound.iter().any(wanted))
             .collect(),
-        receiver: receiver.is_some() && wanted("self"),
+        receiver: sig.receiver().is_some() && mentions(said, "self"),
     })
 }
 
-/// Whether an attribute on the function also concerns what is generated beside it.
-fn concerns_all(attr: &Attribute) -> bool {
-    ["allow", "warn", "deny", "expect", "cfg"].iter().any(|name| attr.path().is_ident(name))
+/// Those of a function's attributes that also concern what is generated beside it. An expectation is met once at most.
+fn lint_attrs(attrs: &[Attribute]) -> Vec<Attribute> {
+    let concerns_all =
+        |attr: &&Attribute| ["allow", "warn", "deny", "cfg"].iter().any(|name| attr.path().is_ident(name));
+    attrs.iter().filter(concerns_all).cloned().collect()
 }
 
-/// Whether a variable occurs in these tokens: the identifier, other than as a field or method of something, or captured by a
-/// format string.
-fn mentions(tokens: &TokenStream, name: &str) -> bool {
-    let mut dots = 0;
-    tokens.clone().into_iter().any(|token| {
-        let after_dot = dots == 1; // two make a range
-        dots = match &token {
-            TokenTree::Punct(punct) if punct.as_char() == '.' => dots + 1,
-            _ => 0,
-        };
-        match token {
-            TokenTree::Ident(ident) => ident == name && !after_dot,
-            TokenTree::Group(group) => mentions(&group.stream(), name),
-            TokenTree::Literal(literal) => captures(&literal.to_string(), name),
-            TokenTree::Punct(_) => false,
+/// An expectation that is allowed to be disappointed: what it was about may have moved.
+fn without_expectation(attr: Attribute) -> Attribute {
+    match attr.meta {
+        Meta::List(mut list) if list.path.is_ident("expect") => {
+            list.path = Ident::new("allow", list.path.span()).into();
+            Attribute { meta: Meta::List(list), ..attr }
         }
-    })
-}
-
-/// Whether a literal is a string that, as a format string, captures this variable: `"{name}"`, `"{name:?}"`.
-fn captures(literal: &str, name: &str) -> bool {
-    literal.ends_with(['"', '#'])
-        && literal.split('{').skip(1).any(|after| {
-            let after = after.strip_prefix(name.trim_start_matches("r#"));
-            after.is_some_and(|rest| rest.starts_with(['}', ':']))
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn variables_are_told_from_fields() {
-        for (text, found) in [
-            ("id", true),
-            ("self.id", false),
-            ("self.id(id)", true),
-            ("(a, [id.len()])", true),
-            ("0..id", true),
-            ("identity", false),
-            ("format!(\"{id}\")", true),
-            ("format!(\"{a} {id:?}\")", true),
-            ("format!(\"{identity}\", a)", false),
-            ("\"id\"", false),
-        ] {
-            let tokens = text.parse().expect("tokens");
-            assert_eq!(mentions(&tokens, "id"), found, "{text}");
-        }
+        _ => attr,
     }
 }

@@ -40,7 +40,7 @@ pub mod __private {
     pub use crate::launch::{Detached, Inline};
     pub use crate::policy::Options;
     pub use crate::reply::{Auto, Named, Probe, ProbeOther, Reply};
-    pub use crate::snapshot::{Snap, SnapValue, again};
+    pub use crate::snapshot::{Snap, SnapRef, SnapValue, again};
     pub use crate::space::Site;
     pub use crate::store::Store;
     pub use crate::support::*;

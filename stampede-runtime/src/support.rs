@@ -23,6 +23,38 @@ pub use std::{concat, module_path};
 /// The future that a detached body is.
 pub type Detach<R> = Pin<Box<dyn Future<Output = R> + Send>>;
 
+/// Boxes a detached body.
+pub fn detach<R, F>(body: F) -> Detach<R>
+where
+    F: Future<Output = R>
+        + Send // or write `inline`, to run in the caller's task
+        + 'static,
+{
+    Box::pin(body)
+}
+
+/// What an expression for a duration comes to.
+pub fn duration<D: IsDuration>(duration: D) -> Duration {
+    duration.into_duration()
+}
+
+/// Types of durations: there is one.
+#[diagnostic::on_unimplemented(
+    message = "expected a duration, found `{Self}`",
+    label = "not a `Duration`",
+    note = "write a text such as \"5s\" or \"1m 30s\", or an expression of type `std::time::Duration`"
+)]
+pub trait IsDuration {
+    /// The duration.
+    fn into_duration(self) -> Duration;
+}
+
+impl IsDuration for Duration {
+    fn into_duration(self) -> Duration {
+        self
+    }
+}
+
 /// Which key of which cache a function is called for.
 #[derive(Debug)]
 pub struct Target<'c, K> {

@@ -1,0 +1,8 @@
+struct DbError;
+
+#[stampede::coalesce(ttl = "5s")]
+async fn load(id: u64) -> Result<u64, DbError> {
+    Ok(id)
+}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[stampede::coalesce(ttl = "5s")]
+struct User;
+
+fn main() {}

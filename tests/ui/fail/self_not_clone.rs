@@ -1,0 +1,10 @@
+struct Repository;
+
+impl Repository {
+    #[stampede::coalesce(ttl = "5s", key = "id", skip(self))]
+    async fn load(&self, id: u64) -> u64 {
+        id
+    }
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+#[derive(Clone)]
+struct Repository;
+
+impl Repository {
+    #[stampede::coalesce(ttl = "5s")]
+    async fn load(&self, id: u64) -> u64 {
+        id
+    }
+}
+
+fn main() {}

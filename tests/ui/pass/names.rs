@@ -1,0 +1,88 @@
+//! Arguments of any name, also in functions that macros write.
+#![allow(clippy::too_many_arguments, reason = "the more the better")]
+
+use stampede::coalesce;
+
+use super::run;
+
+/// The names that generated code might have used.
+#[coalesce(ttl = "5s")]
+pub async fn taken(
+    key: u8,
+    store: u8,
+    result: u8,
+    value: u8,
+    entry: u8,
+    __x: u8,
+    r#type: u8,
+    options: u8,
+    this: u8,
+    __self: u8,
+    body: u8,
+    start: u8,
+    target: u8,
+    reply: u8,
+) -> u8 {
+    key + store + result + value + entry + __x + r#type + options + this + __self + body + start + target + reply
+}
+
+/// Names of its own mean what they meant.
+#[coalesce(ttl = "5s", key = "r#fn, Vec::from([None::<u8>])[0].is_some() || r#fn > 1")]
+pub async fn r#async(r#fn: u8) -> u8 {
+    r#fn
+}
+
+macro_rules! loaders {
+    ($($name:ident($id:ident: $type:ty)),*) => {
+        $(
+            /// Loads.
+            #[coalesce(ttl = "5s", key = "id")]
+            pub async fn $name(id: $type, $id: u8) -> $type {
+                let _ = $id;
+                id
+            }
+        )*
+    };
+}
+
+loaders!(load_one(one: u8), load_two(two: u16));
+
+macro_rules! keyed {
+    ($name:ident, $id:ident) => {
+        /// The key is a name that came from outside.
+        #[coalesce(ttl = "5s", key = "id.wrapping_add(1)")]
+        pub async fn $name($id: u8) -> u8 {
+            $id
+        }
+    };
+}
+
+keyed!(by_id, id);
+
+macro_rules! twins {
+    ($($module:ident $value:literal),*) => {
+        $(
+            mod $module {
+                /// One name, many functions.
+                #[stampede::coalesce(ttl = "5s", name = "twin")]
+                pub async fn twin(id: u8) -> u8 {
+                    id + $value
+                }
+            }
+        )*
+    };
+}
+
+twins!(first 1, second 2);
+
+#[test]
+fn they_do_not_meet_what_is_generated() {
+    run(async {
+        assert_eq!(taken(1, 2, 3, 4, 5, 6, 7, 8, 1, 1, 1, 1, 1, 1).await, 42);
+        assert_eq!(r#async(1).await, 1);
+        assert_eq!(async_entry(1).get().await, Some(1));
+        assert_eq!((load_one(1, 2).await, load_two(3, 4).await), (1, 3));
+        assert_eq!(by_id(1).await, 1);
+        assert_eq!((first::twin(1).await, second::twin(1).await), (2, 3));
+    });
+}
