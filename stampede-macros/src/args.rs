@@ -130,7 +130,10 @@ fn key(input: ParseStream<'_>) -> syn::Result<Vec<Expr>> {
     let text: LitStr = input.parse().map_err(|fault| {
         syn::Error::new(fault.span(), "expected a string of expressions, as in key = \"tenant, user.id\"")
     })?;
-    let parts = text.parse_with(Punctuated::<Expr, Token![,]>::parse_terminated)?;
+    let parts = text.parse_with(Punctuated::<Expr, Token![,]>::parse_terminated).map_err(|fault| {
+        let message = format!("{fault}: write expressions with commas between, as in key = \"tenant, user.id\"");
+        syn::Error::new(fault.span(), message)
+    })?;
     Ok(parts.into_iter().collect())
 }
 

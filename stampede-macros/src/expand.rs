@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{FnArg, Receiver, Safety, Signature, Visibility, parse_quote};
+use syn::{Expr, FnArg, Receiver, Safety, Signature, Visibility, parse_quote};
 
 use crate::model::{Companion, Model, Place};
 use crate::params::{Copied, Param};
@@ -43,6 +43,11 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         #beside
         #companion
     }
+}
+
+/// A place in the user's code for what is generated.
+fn at(span: Span) -> Span {
+    Span::call_site().located_at(span)
 }
 
 /// The names of the body and of what starts it.
@@ -133,14 +138,14 @@ fn copies(model: &Model, argument: impl Fn(&TokenStream) -> TokenStream) -> Toke
     let copies = arguments(model).map(|(name, local, param)| {
         let value = argument(&name);
         let (span, by) =
-            param.map_or_else(|| (local.span(), Copied::ByType), |param| (param.ty.span(), param.copied()));
+            param.map_or_else(|| (local.span(), Copied::ByType), |param| (at(param.ty.span()), param.copied()));
         let copy = match by {
-            Copied::ByType => quote_spanned!(span=> __stampede::Snap::of(&#name).snap(#value)),
+            Copied::ByType => quote_spanned!(span=> __stampede::Snap::of(&#name).__snap(#value)),
             Copied::AsReference => {
-                quote_spanned!(span=> __stampede::SnapRef::snap(__stampede::Snap::of(&#name), #value))
+                quote_spanned!(span=> __stampede::SnapRef::__snap(__stampede::Snap::of(&#name), #value))
             }
             Copied::AsValue => {
-                quote_spanned!(span=> __stampede::SnapValue::snap(&__stampede::Snap::of(&#name), #value))
+                quote_spanned!(span=> __stampede::SnapValue::__snap(&__stampede::Snap::of(&#name), #value))
             }
         };
         quote!(let #local = #copy;)
@@ -153,7 +158,7 @@ fn copies(model: &Model, argument: impl Fn(&TokenStream) -> TokenStream) -> Toke
 
 /// An argument for one more run.
 fn again(argument: &TokenStream) -> TokenStream {
-    quote_spanned!(argument.span()=> __stampede::again(&#argument))
+    quote_spanned!(at(argument.span())=> __stampede::Snap::of(&#argument).again(&#argument))
 }
 
 /// The user's body. An argument that only the attribute mentions is not unused.
@@ -234,24 +239,27 @@ fn start(model: &Model) -> TokenStream {
 /// The call, in place of the body.
 fn call(model: &Model) -> TokenStream {
     let Model { support, output, .. } = model;
+    let span = at(output.span());
     let share = if let Some(path) = &model.share_error {
         quote_spanned! {path.span()=>
-            __stampede::Named::new(__stampede_reply, #path, __stampede::Probe::<#output>::NEW.find_error())
+            __stampede::Named::new(__stampede_reply, #path, __stampede::Probe::<#output>::NEW.__find_error())
         }
     } else {
-        quote_spanned!(output.span()=> __stampede::Auto::of(__stampede_reply))
+        quote_spanned!(span=> __stampede::auto(__stampede_reply))
     };
-    let launch = Ident::new(if model.inline { "Inline" } else { "Detached" }, Span::call_site());
+    let launch = Ident::new(if model.inline { "Inline" } else { "Detached" }, span);
     let start = start(model);
     let parts = parts(model);
+    let reply = reply(model);
     let target = target(model);
     let options = options(model);
-    quote! {
+    // What is wrong with the reply is said once, for it is said of one place.
+    quote_spanned! {span=>
         use #support as __stampede;
         use __stampede::ProbeOther as _;
         #parts
         ({
-            let __stampede_reply = __stampede::Probe::<#output>::NEW.reply();
+            #reply
             #target
             __stampede::call(
                 &__stampede_target,
@@ -275,8 +283,11 @@ fn entry(model: &Model, companion: &Companion) -> TokenStream {
     let this = model.receiver.iter().filter(|_| *receiver).map(|this| Receiver { mutability: None, ..this.clone() });
     let (generics, clause) = (&sig.generics, &sig.generics.where_clause);
     let parts = parts(model);
+    let reply = reply(model);
     let target = target(model);
     let options = options(model);
+    let span = at(output.span());
+    let entry = quote_spanned!(span=> __stampede::entry(&__stampede_target, __stampede_reply, #options));
     let function = sig.ident.to_string();
     let doc = format!(
         " What is stored for a key of [`{function}`](Self::{function}): to be read, written and voided by hand."
@@ -292,10 +303,22 @@ fn entry(model: &Model, companion: &Companion) -> TokenStream {
             use #support as __stampede;
             use __stampede::ProbeOther as _;
             #parts
-            let __stampede_reply = __stampede::Probe::<#output>::NEW.reply();
+            #reply
             #target
-            __stampede::entry(&__stampede_target, __stampede_reply, #options)
+            #entry
         }
+    }
+}
+
+/// What kind of reply the function gives.
+fn reply(model: &Model) -> TokenStream {
+    let Model { output, .. } = model;
+    let span = at(output.span());
+    let reply = Ident::new("__stampede_reply", span);
+    let kept = quote_spanned!(span=> __stampede::kept(#reply));
+    quote! {
+        let #reply = __stampede::Probe::<#output>::NEW.__reply();
+        let #reply = #kept;
     }
 }
 
@@ -341,12 +364,23 @@ fn target(model: &Model) -> TokenStream {
         .map(|Param { name, .. }| quote!(__stampede::type_of_val(&#name)));
     let types = own.into_iter().chain(types).chain(unnamed);
     let consts = model.const_params().map(ToTokens::to_token_stream);
-    let parts = consts.chain(model.key.iter().map(|part| quote_spanned!(part.span()=> &(#part)))).collect::<Vec<_>>();
+    let mut temporaries = Vec::new();
+    let parts = model.key.iter().enumerate().map(|(index, part)| {
+        let span = at(part.span());
+        if matches!(part, Expr::Path(_)) {
+            return quote_spanned!(span=> __stampede::part(&#part));
+        }
+        let temporary = format_ident!("__stampede_part_{index}");
+        temporaries.push(quote_spanned!(span=> let #temporary = &(#part);));
+        quote_spanned!(span=> __stampede::part(#temporary))
+    });
+    let parts = consts.chain(parts).collect::<Vec<_>>();
     let parts = tuple(&parts);
     quote! {
         static __STAMPEDE_SITE: __stampede::Site =
             __stampede::Site::new(__stampede::concat!(__stampede::module_path!(), #id), #name);
         #store
+        #(#temporaries)*
         let __stampede_target = __stampede::Target {
             site: &__STAMPEDE_SITE,
             owner: #owner,
@@ -367,7 +401,7 @@ fn tuple(parts: &[TokenStream]) -> TokenStream {
 
 fn options(model: &Model) -> TokenStream {
     let Model { options, output, .. } = model;
-    quote!(__stampede::options(__stampede::Probe::<#output>::NEW.reply()) #(#options)*)
+    quote!(__stampede::options(__stampede::Probe::<#output>::NEW.__reply()) #(#options)*)
 }
 
 /// The user's signature with a plain name for every argument.

@@ -17,7 +17,7 @@ use crate::duration;
 use crate::function::{Function, async_trait_output};
 use crate::params::Param;
 use crate::rewrite::as_in_signature;
-use crate::tokens::mentions;
+use crate::tokens::{borrows, mentions};
 
 /// A function to be coalesced.
 pub(crate) struct Model {
@@ -224,9 +224,16 @@ fn check_signature(sig: &Signature, body: &TokenStream, async_trait: bool, fault
     }
     if sig.asyncness.is_some()
         && let ReturnType::Type(_, ty) = &sig.output
-        && let Type::ImplTrait(ty) = &**ty
     {
-        faults.at(ty, "a value to be stored needs a type with a name: write the type that is returned");
+        if matches!(**ty, Type::ImplTrait(_)) {
+            faults.at(ty, "a value to be stored needs a type with a name: write the type that is returned");
+        } else if borrows(&ty.to_token_stream()) {
+            faults.at(
+                ty,
+                "a stored value outlives the call and cannot borrow: return what owns its data, such as `String` for \
+                 `&str`, or an `Arc`",
+            );
+        }
     }
 }
 
@@ -283,7 +290,7 @@ fn key(args: &Args, params: &[Param], sig: &Signature, faults: &mut Faults) -> V
             }
         }
         names.extend(this.as_ref().map(ToString::to_string));
-        if names.is_empty() { "it has none".to_owned() } else { format!("its arguments are {}", names.join(", ")) }
+        if names.is_empty() { "it has none".to_owned() } else { format!("name one of {}", names.join(", ")) }
     };
     let skipped = args.skip.as_ref().map_or(&[][..], |said| &said.value);
     for name in skipped {
@@ -333,7 +340,8 @@ fn key(args: &Args, params: &[Param], sig: &Signature, faults: &mut Faults) -> V
 
 fn unordered_key(collection: &str) -> String {
     format!(
-        "a `{collection}` in a key: two that are equal may be walked in different orders, and make two keys. Take a          `BTree{}`, or name sorted parts of it in `key = \"…\"`",
+        "a `{collection}` in a key: two that are equal may be walked in different orders, and make two keys: take a \
+         `BTree{}`, or name what is sorted by `key = \"…\"`",
         &collection["Hash".len()..]
     )
 }

@@ -11,7 +11,7 @@ use crate::call::{Call, Id, Recipe};
 use crate::entry::Entry;
 use crate::launch::Detached;
 use crate::policy::Options;
-use crate::reply::{Auto, Divide, Fallible, Plain, Reply, ShareError, Value};
+use crate::reply::{Auto, Divide, Fallible, Plain, Reply, ShareError, Value, auto};
 use crate::space::Space;
 use crate::store::Store;
 
@@ -140,7 +140,7 @@ impl<V: Value> Cache<V> {
         F: Future<Output = R> + Send + 'static,
     {
         let options = self.options;
-        let recipe = Recipe { share: Auto::of(reply), options: move || options, start, launch: Detached };
+        let recipe = Recipe { share: auto(reply), options: move || options, start, launch: Detached };
         Call::new(self.id, Some(&self.store), key, recipe)
     }
 

@@ -39,8 +39,8 @@ pub use wrappers::{Wrapped, fresh, no_stale, uncached};
 pub mod __private {
     pub use crate::launch::{Detached, Inline};
     pub use crate::policy::Options;
-    pub use crate::reply::{Auto, Named, Probe, ProbeOther, Reply};
-    pub use crate::snapshot::{Snap, SnapRef, SnapValue, again};
+    pub use crate::reply::{Auto, Named, Probe, ProbeOther, Reply, auto, kept};
+    pub use crate::snapshot::{Snap, SnapRef, SnapValue};
     pub use crate::space::Site;
     pub use crate::store::Store;
     pub use crate::support::*;

@@ -20,6 +20,7 @@ use crate::nocache::NoCache;
 )]
 pub trait Value: Clone + Send + Sync + 'static {}
 
+#[diagnostic::do_not_recommend]
 impl<T: Clone + Send + Sync + 'static> Value for T {}
 
 /// How a return type `R` divides into a value `V` that may be stored and an error `E` that may not.
@@ -73,6 +74,16 @@ impl<R, V, E, D> Reply<R, V, E, D> {
     pub(crate) const NEW: Self = Self(PhantomData);
 }
 
+/// The reply, if its value can be kept.
+pub const fn kept<R, V: Value, E, D>(reply: Reply<R, V, E, D>) -> Reply<R, V, E, D> {
+    reply
+}
+
+/// The way that the reply's error can be shared.
+pub const fn auto<R, V, E: ShareError<M>, D, M>(_: Reply<R, V, E, D>) -> Auto<M> {
+    Auto(PhantomData)
+}
+
 impl<R, V, E, D> Clone for Reply<R, V, E, D> {
     fn clone(&self) -> Self {
         *self
@@ -92,14 +103,14 @@ impl<R> Probe<R> {
 
 impl<T, E> Probe<Result<T, E>> {
     /// The answer for a `Result`.
-    pub const fn reply(self) -> Reply<Result<T, E>, T, E, Fallible> {
+    pub const fn __reply(self) -> Reply<Result<T, E>, T, E, Fallible> {
         Reply::NEW
     }
 }
 
 impl<T, E: Deref<Target = dyn Error + Send + Sync>> Probe<Result<T, E>> {
     /// How to look into the error, where it can hold any.
-    pub fn find_error(self) -> AsError<E> {
+    pub fn __find_error(self) -> AsError<E> {
         |error| Some(&**error)
     }
 }
@@ -107,18 +118,18 @@ impl<T, E: Deref<Target = dyn Error + Send + Sync>> Probe<Result<T, E>> {
 /// The answers for everything else.
 pub trait ProbeOther<R> {
     /// The answer for everything but a `Result`.
-    fn reply(self) -> Reply<R, R, Infallible, Plain>;
+    fn __reply(self) -> Reply<R, R, Infallible, Plain>;
 
     /// The answer for errors that are just themselves.
-    fn find_error<E>(self) -> AsError<E>;
+    fn __find_error<E>(self) -> AsError<E>;
 }
 
 impl<R> ProbeOther<R> for Probe<R> {
-    fn reply(self) -> Reply<R, R, Infallible, Plain> {
+    fn __reply(self) -> Reply<R, R, Infallible, Plain> {
         Reply::NEW
     }
 
-    fn find_error<E>(self) -> AsError<E> {
+    fn __find_error<E>(self) -> AsError<E> {
         |_| None
     }
 }
@@ -140,13 +151,6 @@ pub trait Share<E>: Copy {
 
 /// Which of the ways to share an error a type has.
 pub struct Auto<M>(PhantomData<fn() -> M>);
-
-impl<M> Auto<M> {
-    /// The way that `E` has.
-    pub const fn of<R, V, E: ShareError<M>, D>(_: Reply<R, V, E, D>) -> Self {
-        Self(PhantomData)
-    }
-}
 
 impl<M> Clone for Auto<M> {
     fn clone(&self) -> Self {

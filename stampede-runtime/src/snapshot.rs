@@ -1,8 +1,9 @@
 //! How a run that outlives its caller comes by its arguments.
 //!
-//! `Snap::of(&argument).snap(argument)` makes an owned copy of an argument; `.lend()` and then `.arg()` of the copy give the
+//! `Snap::of(&argument).__snap(argument)` makes an owned copy of an argument; `.lend()` and then `.arg()` of the copy give the
 //! body what its signature asks for. Which copy is made goes by type: inherent methods for what borrows in a known shape win
-//! over the trait for references, and that wins over the trait for the rest, which is one autoref further away.
+//! over the trait for references, and that wins over the trait for the rest, which is one autoref further away. The name is
+//! one that no trait of the user's has, for that might be in scope, too.
 
 use std::borrow::{Borrow, Cow};
 use std::marker::PhantomData;
@@ -14,6 +15,14 @@ impl<A> Snap<A> {
     /// The kind of this argument.
     pub fn of(_: &A) -> Self {
         Self(PhantomData)
+    }
+
+    /// The argument once more, for a run that is started: a reference is copied, a value cloned.
+    pub fn again(self, argument: &A) -> A
+    where
+        A: Again,
+    {
+        argument.clone()
     }
 }
 
@@ -52,7 +61,7 @@ pub struct LentSlice<'c, T: ?Sized>(Vec<&'c T>);
 /// What borrows in a known shape.
 impl<T: Snapshot + ?Sized> Snap<&[&T]> {
     /// An owned copy.
-    pub fn snap(self, argument: &[&T]) -> OfRefs<T, T::Owned, AsSlice> {
+    pub fn __snap(self, argument: &[&T]) -> OfRefs<T, T::Owned, AsSlice> {
         OfRefs(argument.iter().map(|part| part.snapshot()).collect(), PhantomData)
     }
 }
@@ -60,7 +69,7 @@ impl<T: Snapshot + ?Sized> Snap<&[&T]> {
 /// Likewise.
 impl<T: Snapshot + ?Sized> Snap<Vec<&T>> {
     /// An owned copy.
-    pub fn snap(self, argument: Vec<&T>) -> OfRefs<T, T::Owned, AsVec> {
+    pub fn __snap(self, argument: Vec<&T>) -> OfRefs<T, T::Owned, AsVec> {
         OfRefs(argument.into_iter().map(T::snapshot).collect(), PhantomData)
     }
 }
@@ -68,7 +77,7 @@ impl<T: Snapshot + ?Sized> Snap<Vec<&T>> {
 /// Likewise.
 impl<T: Snapshot + ?Sized> Snap<Option<&T>> {
     /// An owned copy.
-    pub fn snap(self, argument: Option<&T>) -> OfOption<T, T::Owned> {
+    pub fn __snap(self, argument: Option<&T>) -> OfOption<T, T::Owned> {
         OfOption(argument.map(T::snapshot), PhantomData)
     }
 }
@@ -76,7 +85,7 @@ impl<T: Snapshot + ?Sized> Snap<Option<&T>> {
 /// Likewise.
 impl<T: ToOwned + ?Sized + 'static> Snap<Cow<'_, T>> {
     /// An owned copy.
-    pub fn snap(self, argument: Cow<'_, T>) -> OfValue<Cow<'static, T>> {
+    pub fn __snap(self, argument: Cow<'_, T>) -> OfValue<Cow<'static, T>> {
         OfValue(Cow::Owned(argument.into_owned()))
     }
 }
@@ -84,13 +93,13 @@ impl<T: ToOwned + ?Sized + 'static> Snap<Cow<'_, T>> {
 /// Any other reference.
 pub trait SnapRef<'a, T: ?Sized> {
     /// An owned copy.
-    fn snap(self, argument: &'a T) -> OfRef<T, T::Owned>
+    fn __snap(self, argument: &'a T) -> OfRef<T, T::Owned>
     where
         T: Snapshot;
 }
 
 impl<'a, T: ?Sized> SnapRef<'a, T> for Snap<&'a T> {
-    fn snap(self, argument: &'a T) -> OfRef<T, T::Owned>
+    fn __snap(self, argument: &'a T) -> OfRef<T, T::Owned>
     where
         T: Snapshot,
     {
@@ -101,13 +110,13 @@ impl<'a, T: ?Sized> SnapRef<'a, T> for Snap<&'a T> {
 /// Whatever does not borrow.
 pub trait SnapValue<T> {
     /// The argument itself.
-    fn snap(&self, argument: T) -> OfValue<T>
+    fn __snap(&self, argument: T) -> OfValue<T>
     where
         T: Portable;
 }
 
 impl<T> SnapValue<T> for Snap<T> {
-    fn snap(&self, argument: T) -> OfValue<T>
+    fn __snap(&self, argument: T) -> OfValue<T>
     where
         T: Portable,
     {
@@ -197,11 +206,6 @@ pub trait Portable: Send + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Send + 'static> Portable for T {}
-
-/// An argument once more, for a run that is started: a reference is copied, a value cloned.
-pub fn again<A: Again>(argument: &A) -> A {
-    argument.clone()
-}
 
 /// Arguments that a run can be started with more than once.
 #[diagnostic::on_unimplemented(

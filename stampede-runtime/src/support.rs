@@ -76,6 +76,39 @@ impl<K> Target<'_, K> {
     }
 }
 
+/// A part of a key.
+pub fn part<T: KeyPart + ?Sized>(part: &T) -> T::Part<'_> {
+    part.part()
+}
+
+/// What can be part of a key.
+#[diagnostic::on_unimplemented(
+    message = "the arguments, serialized, are the key, and `{Self}` cannot be serialized",
+    label = "not `Serialize`",
+    note = "derive `serde::Serialize` for it, leave it out by `skip(…)`, or name what the result depends on by `key = \"…\"`"
+)]
+pub trait KeyPart {
+    /// The part.
+    type Part<'p>: Serialize
+    where
+        Self: 'p;
+
+    /// The part.
+    fn part(&self) -> Self::Part<'_>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> KeyPart for T {
+    type Part<'p>
+        = &'p T
+    where
+        T: 'p;
+
+    fn part(&self) -> &T {
+        self
+    }
+}
+
 /// A call of a coalesced function.
 pub fn call<R, V, E, D, H, K, O, S, F, L>(
     target: &Target<'_, K>,
