@@ -91,9 +91,23 @@
 /// # Arguments and values
 ///
 /// A run may outlive the caller that started it, so it works on copies of the arguments: `&str` becomes `String`, `&[T]`
-/// becomes `Vec<T>`, `&T` needs `T: Clone`, values are cloned; all are `Send + 'static`. The call keeps its own by reference
-/// meanwhile, so it is `Send` if they are `Sync`. `&mut` is refused. What is stored
-/// (`T`, or the `T` of a `Result<T, E>`) is `Clone + Send + Sync + 'static`.
+/// becomes `Vec<T>`, `&T` needs `T: Clone`, values are cloned; within `Option`, `Vec`, `Cow` and slices, references are
+/// copied likewise. All are `Send + 'static`. What borrows in another way (`Row<'_>`) wants `inline`. The call keeps its own
+/// by reference meanwhile, so it is `Send` if they are `Sync`. `&mut` is refused. What is stored (`T`, or the `T` of a
+/// `Result<T, E>`) is `Clone + Send + Sync + 'static`.
+///
+/// An argument may be a pattern, and the key name its parts: `key = "x"` for `Point { x, y }: Point`. Collections without an
+/// order (`HashMap`, `HashSet`) are no parts of a key: two that are equal may be walked in different orders, and make two
+/// keys. They are refused where the signature shows them.
+///
+/// # Methods, traits, generic types
+///
+/// A method says how its objects are told apart: `key = "self.id, …"`, a `store` of their own, or `skip(self)` if they may
+/// share. In the impl of a trait (native, or with `async_trait` around), there can be no companion and no helper beside the
+/// method: say `entry = false`. The body then stands within the call, so it cannot call itself.
+///
+/// Each instantiation of a generic function or type has values of its own. A function without a receiver in a generic impl
+/// has to say `Self` (in its signature, its body or its key) if it is to use the impl's types.
 ///
 /// # Concurrent callers
 ///
