@@ -34,6 +34,8 @@
 //! - [`FnEntry`], [`Entry`]: what is stored for a key, to be read, written and voided by hand.
 //! - [`Store`]: where values are kept, how many, and what has happened so far.
 //! - [`Cache`]: the same without the macro.
+//! - [How it works](https://github.com/stampede-rs/stampede/blob/main/docs/how-it-works.md): from the call to its answer, in
+//!   five minutes.
 //!
 //! # Concurrent callers, errors, panics, cancellation
 //!
