@@ -11,6 +11,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures are read to three digits")]
 
 mod allocations;
+mod compile;
 mod contenders;
 mod harness;
 mod hit;
@@ -33,7 +34,8 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 /// More than any of the measures stores: what is compared is not who evicts.
 const CAPACITY: u64 = 2_000_000;
 
-const USAGE: &str = "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters or storm";
+const USAGE: &str =
+    "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters, storm or compile";
 
 /// How thorough to be.
 #[derive(Clone, Copy)]
@@ -44,8 +46,13 @@ struct Effort {
 
 type Section = (&'static str, fn(Effort) -> Vec<Measure<'static>>);
 
-const SECTIONS: [Section; 4] =
-    [("hit", hit::measures), ("miss", miss::measures), ("waiters", waiters::measures), ("storm", storm::measures)];
+const SECTIONS: [Section; 5] = [
+    ("hit", hit::measures),
+    ("miss", miss::measures),
+    ("waiters", waiters::measures),
+    ("storm", storm::measures),
+    ("compile", compile::measures),
+];
 
 fn main() -> ExitCode {
     let mut effort = Effort { quick: false, rounds: 9 };

@@ -1,0 +1,215 @@
+//! Compiling: what 200 annotated functions cost, each of them called.
+//!
+//! One throw-away crate per contender, in a workspace of their own under the target directory; their dependencies are built
+//! beforehand. A round compiles one crate, alone and from nothing: `cargo check`, then `cargo build`, in debug.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::Effort;
+use crate::harness::{Contender, Figure, Measure};
+
+/// How many modules there are, with one function of each shape.
+const MODULES: usize = 50;
+
+/// The shapes of the functions: arguments and result, body, and a call.
+const SHAPES: [Shape; 4] = [
+    Shape {
+        signature: "number(id: u64) -> u64",
+        body: "crate::ask(id).await",
+        call: "number(7).await as usize",
+        key: None,
+    },
+    Shape {
+        signature: "fallible(name: &str) -> Result<String, Failed>",
+        body: "if crate::ask(7).await > 0 { Ok(name.to_owned()) } else { Err(Failed) }",
+        call: r#"fallible("seven").await.map_or(0, |text| text.len())"#,
+        key: Some(("String", "name.to_owned()")),
+    },
+    Shape {
+        signature: "optional(id: u64, language: String) -> Option<String>",
+        body: "(crate::ask(id).await > 0).then_some(language)",
+        call: r#"optional(7, "en".to_owned()).await.map_or(0, |text| text.len())"#,
+        key: None,
+    },
+    Shape {
+        signature: "record(id: u32, full: bool) -> Record",
+        body: "Record { id: crate::ask(u64::from(id)).await, full }",
+        call: "usize::from(record(7, true).await.full)",
+        key: None,
+    },
+];
+
+struct Shape {
+    signature: &'static str,
+    body: &'static str,
+    call: &'static str,
+    /// The type of the key and how it is made, where arguments are borrowed: `cached` has to be told.
+    key: Option<(&'static str, &'static str)>,
+}
+
+/// What all functions ask.
+const ASK: &str = "
+pub async fn ask(id: u64) -> u64 {
+    tokio::task::yield_now().await;
+    id
+}
+";
+
+/// What some of a module's functions give.
+const TYPES: &str = "
+    #[derive(Clone, Debug)]
+    pub struct Failed;
+
+    #[derive(Clone, Debug)]
+    pub struct Record {
+        pub id: u64,
+        pub full: bool,
+    }
+
+";
+
+/// How a contender annotates: its package, and the attribute for a function.
+type Annotate = (&'static str, &'static str, fn(&Shape) -> String);
+
+const CONTENDERS: [Annotate; 5] = [
+    ("stampede", "compile-stampede", |_| "#[stampede::coalesce(ttl = \"1h\")]".to_owned()),
+    ("concurrent_cached", "compile-concurrent-cached", |shape| cached("concurrent_cached(ttl_secs = 3600", shape)),
+    ("cached", "compile-cached", |shape| cached("cached(ttl_secs = 3600", shape)),
+    ("cached by_key", "compile-cached-by-key", |shape| {
+        cached("cached(ttl_secs = 3600, sync_writes = \"by_key\"", shape)
+    }),
+    ("no attribute", "compile-plain", |_| String::new()),
+];
+
+fn cached(attribute: &str, shape: &Shape) -> String {
+    let key = shape.key.map(|(ty, make)| format!(", key = \"{ty}\", convert = {{ {make} }}"));
+    format!("#[cached::macros::{attribute}{})]", key.unwrap_or_default())
+}
+
+pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
+    let workspace = generate();
+    let contender = |(name, package, _): Annotate| {
+        let workspace = workspace.clone();
+        Contender::new(name, move || {
+            let (check, _) = compile(&workspace, "check", package);
+            let (build, wall) = compile(&workspace, "build", package);
+            vec![check, build, wall]
+        })
+    };
+    vec![Measure {
+        title: "compile: 200 functions, debug",
+        figures: ["check, s of CPU", "build, s of CPU", "build, s"].map(Figure::lower).to_vec(),
+        peer: "concurrent_cached",
+        rounds: effort.rounds,
+        contenders: CONTENDERS.into_iter().map(contender).collect(),
+    }]
+}
+
+/// Writes the crates and builds what they depend on. Where they are.
+fn generate() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("benches lies in the workspace root");
+    let own = env::current_exe().expect("the path of this program");
+    let target = own.parent().and_then(Path::parent).expect("this program lies in a target directory");
+    let workspace = target.join("compile-time");
+    let lock = fs::read(root.join("Cargo.lock")).expect("the lock file");
+    write(&workspace.join("Cargo.lock"), lock);
+    let packages = CONTENDERS.map(|(_, package, _)| format!("{package:?}")).join(", ");
+    write(&workspace.join("Cargo.toml"), format!("[workspace]\nresolver = \"3\"\nmembers = [{packages}]\n"));
+    for (_, package, annotate) in CONTENDERS {
+        let dependencies = [
+            format!("stampede-rs = {{ path = {:?} }}", root.display().to_string()),
+            "cached = { version = \"=4.1.0\", features = [\"async\"] }".to_owned(),
+            "tokio = { version = \"1\", features = [\"rt\", \"time\"] }".to_owned(),
+        ]
+        .join("\n");
+        let manifest =
+            format!("[package]\nname = \"{package}\"\nedition = \"2024\"\n\n[dependencies]\n{dependencies}\n");
+        write(&workspace.join(package).join("Cargo.toml"), manifest);
+        write(&source(&workspace, package), program(annotate));
+    }
+    for (_, package, _) in CONTENDERS {
+        for command in ["check", "build"] {
+            compile(&workspace, command, package);
+        }
+    }
+    workspace
+}
+
+/// A crate's source: modules of functions, and a `main` that calls them all.
+fn program(annotate: fn(&Shape) -> String) -> String {
+    let mut modules = String::new();
+    for module in 0..MODULES {
+        let functions = SHAPES.iter().fold(String::new(), |mut text, shape| {
+            let Shape { signature, body, .. } = shape;
+            let attribute = annotate(shape);
+            write!(text, "    {attribute}\n    pub async fn {signature} {{\n        {body}\n    }}\n\n")
+                .expect("memory");
+            text
+        });
+        let calls = SHAPES.map(|shape| shape.call).join(" + ");
+        write!(
+            modules,
+            "\npub mod m{module} {{{TYPES}{functions}    pub async fn calls() -> usize {{\n        {calls}\n    }}\n}}\n"
+        )
+        .expect("memory");
+    }
+    let calls = (0..MODULES).map(|module| format!("m{module}::calls().await")).collect::<Vec<_>>().join("\n        + ");
+    format!(
+        "fn main() {{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    println!(\"{{}}\", runtime.block_on(all()));
+}}
+
+async fn all() -> usize {{
+    {calls}
+}}
+{ASK}{modules}"
+    )
+}
+
+/// Compiles one crate, and nothing else unless it has to: how many seconds that takes, of CPU and of the clock.
+fn compile(workspace: &Path, command: &str, package: &str) -> (f64, f64) {
+    let source = source(workspace, package);
+    let text = fs::read(&source).expect("a source");
+    write(&source, text); // now it is newer than what was made of it
+    let before = cpu_of_children();
+    let start = Instant::now();
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+        .args([command, "--quiet", "--offline", "--package", package])
+        .current_dir(workspace)
+        .env("CARGO_TARGET_DIR", workspace.join("target"))
+        .env("CARGO_INCREMENTAL", "0") // nothing has changed, which an incremental build would notice
+        .env_remove("RUSTC_WRAPPER") // nor is a result to come from a cache
+        .status()
+        .expect("cargo starts");
+    let wall = start.elapsed().as_secs_f64();
+    assert!(status.success(), "`cargo {command}` of {} ended with {status}", source.display());
+    let cpu = cpu_of_children().zip(before).map_or(wall, |(after, before)| after - before);
+    (cpu, wall)
+}
+
+fn source(workspace: &Path, package: &str) -> PathBuf {
+    workspace.join(package).join("src/main.rs")
+}
+
+fn write(path: &Path, text: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder");
+    fs::write(path, text).expect("a file");
+}
+
+/// The CPU time in seconds of all processes that this one has started and that are over, and of theirs; where Linux tells.
+fn cpu_of_children() -> Option<f64> {
+    const TICKS_PER_SECOND: f64 = 100.0;
+
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The name comes second, in parentheses, and may hold anything; the fields are 16 and 17, counted from one.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks = fields.split(' ').skip(13).take(2).map(str::parse::<u32>);
+    Some(ticks.sum::<Result<u32, _>>().ok()?.into()).map(|ticks: f64| ticks / TICKS_PER_SECOND)
+}
