@@ -1,5 +1,6 @@
 //! Functions of many shapes compile without a warning under strict lints.
 #![deny(warnings, missing_docs, unsafe_code, clippy::all, clippy::pedantic, clippy::nursery)]
+#![allow(clippy::disallowed_types, reason = "an argument is one")]
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -7,6 +8,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use stampede::coalesce;
+
+#[allow(clippy::pedantic, clippy::nursery, reason = "the tests' own")]
+#[path = "it/stores.rs"]
+mod stores;
+
+use stores::Store;
 
 /// s
 #[derive(Clone)]
@@ -151,7 +158,7 @@ pub async fn temps(city: String, days: Option<u8>) -> usize {
 
 #[tokio::test]
 async fn they_run() {
-    stampede::Store::default()
+    Store::default()
         .scope(async {
             assert_eq!(konst::<3>(1).await, 4);
             assert_eq!(konst::<4>(1).await, 5);
@@ -161,8 +168,8 @@ async fn they_run() {
             assert_eq!(names(1, 2, 3, 4, 5, 6, 7, 8).await, 36);
             assert_eq!(generic(vec![1]).await, "[1]");
             assert_eq!(imp2(0_u8, 7).await, 7);
-            let store = stampede::Store::default();
-            assert_eq!(configured(std::time::Duration::from_secs(1), store.clone(), 7).await, 7);
+            let store = Store::default();
+            assert_eq!(configured(std::time::Duration::from_secs(1), stampede::Store::clone(&store), 7).await, 7);
             assert_eq!(store.stats().entries, 1);
             assert_eq!(temps(" Rome ".into(), None).await, temps("rome".into(), Some(3)).await);
             assert_eq!(Arc::new(S { id: 9 }).arc().await, 9);
