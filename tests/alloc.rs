@@ -1,12 +1,18 @@
 //! An ordinary hit allocates nothing.
 #![allow(unsafe_code, reason = "a global allocator is an unsafe trait")]
+#![warn(clippy::disallowed_types)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use stampede::{Store, coalesce};
+use stampede::coalesce;
+
+#[path = "it/stores.rs"]
+mod stores;
+
+use stores::Store;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };

@@ -1,8 +1,14 @@
 //! The process's store. Each case has a process of its own: this program, told which.
+#![warn(clippy::disallowed_types)]
 
 use std::process::Command;
 
-use stampede::{Store, coalesce};
+use stampede::coalesce;
+
+#[path = "it/stores.rs"]
+mod stores;
+
+use stores::Store;
 
 #[coalesce(ttl = "1m")]
 async fn double(n: u64) -> u64 {

@@ -1,13 +1,19 @@
 //! What is logged, once each: in a process of its own, for "once" is once per process.
+#![warn(clippy::disallowed_types)]
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
 use serde::{Serialize, Serializer};
-use stampede::{Store, coalesce, fresh};
+use stampede::{coalesce, fresh};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
+
+#[path = "it/stores.rs"]
+mod stores;
+
+use stores::Store;
 
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 

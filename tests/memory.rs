@@ -1,14 +1,20 @@
 //! What a store takes of the machine's memory: a bounded store stays bounded, and a waiter is small.
 #![cfg(not(debug_assertions))] // millions of calls: for `cargo test --release`
 #![allow(unsafe_code, reason = "a global allocator is an unsafe trait")]
+#![warn(clippy::disallowed_types)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use stampede::{Store, coalesce};
+use stampede::coalesce;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, yield_now};
+
+#[path = "it/stores.rs"]
+mod stores;
+
+use stores::Store;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);

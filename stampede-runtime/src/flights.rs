@@ -94,6 +94,11 @@ impl Flights {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// How many flights the table holds.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
     pub(crate) fn run_began(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }

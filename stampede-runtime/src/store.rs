@@ -223,11 +223,17 @@ impl StoreBuilder {
     pub fn build(self) -> Store {
         let bounds = Bounds { entries: self.max_entries, weight: self.max_weight };
         let memory = Arc::new(Memory::new(bounds));
-        let put_off = Arc::clone(&memory);
+        // What is stored does not outlive the store, even if a flight does.
+        let values = Arc::downgrade(&memory);
+        let put_off = move |key: &[u8], retry_after| {
+            if let Some(memory) = values.upgrade() {
+                memory.put_off(key, retry_after);
+            }
+        };
         Store {
             inner: Arc::new(Inner {
                 memory,
-                flights: Arc::new(Flights::new(move |key, retry_after| put_off.put_off(key, retry_after))),
+                flights: Arc::new(Flights::new(put_off)),
                 max_ttl: self.max_ttl,
                 epoch: AtomicU64::new(0),
                 bypass: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! What the attribute's output calls.
 
 use std::any::TypeId;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -155,4 +156,11 @@ pub fn type_of<T: ?Sized>() -> TypeId {
 /// The same for an argument whose type has no name.
 pub fn type_of_val<T: ?Sized>(_: &T) -> TypeId {
     typeid::of::<T>()
+}
+
+/// A look at a store, for tests: how many flights its table holds, how many runs are under way, how many callers wait. It
+/// keeps the table, and nothing that is stored.
+pub fn watch(store: &Store) -> impl Fn() -> (usize, usize, usize) + Send + use<> {
+    let flights = Arc::clone(store.flights());
+    move || (flights.len(), flights.in_flight(), flights.waiting())
 }

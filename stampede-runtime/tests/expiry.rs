@@ -1,9 +1,15 @@
 //! Without `test-util`: what nobody asks for any more gives its place in memory back, by the clock of the machine.
 #![cfg(not(feature = "test-util"))]
+#![warn(clippy::disallowed_types)]
 
 use std::time::{Duration, Instant};
 
-use stampede_runtime::{Cache, Store};
+use stampede_runtime::Cache;
+
+#[path = "../../tests/it/stores.rs"]
+mod stores;
+
+use stores::Store;
 
 #[tokio::test]
 async fn dead_values_leave_memory_by_themselves() {

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use stampede::{Store, coalesce};
+use stampede::coalesce;
 use tokio::sync::Semaphore;
 use tokio::time::{advance, sleep, timeout};
+
+use crate::stores::Store;
 
 const SECOND: Duration = Duration::from_secs(1);
 

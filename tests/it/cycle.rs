@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use stampede::{Store, coalesce, fresh, no_stale, uncached};
+use stampede::{coalesce, fresh, no_stale, uncached};
 use tokio::sync::Barrier;
 use tokio::time::timeout;
 
+use crate::stores::Store;
 use crate::tools::{Origin, pass, secs};
 
 /// Whether the bodies close their circles.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stampede::{Cache, Entry, Store, coalesce, fresh, no_stale};
+use stampede::{Cache, Entry, coalesce, fresh, no_stale};
 use tokio::task::{JoinSet, yield_now};
 
+use crate::stores::Store;
 use crate::tools::{Call, Origin, drive, pass, secs, settle};
 
 #[coalesce(ttl = "10s", stale_while_revalidate = "100s", skip(origin))]
@@ -315,7 +316,7 @@ fn no_reader_sees_what_was_there_before_an_act_was_done() {
                     match write % 8 {
                         0 => row_entry(function).put(version).await,
                         1 => drop(fresh(read_row(function, &db)).await),
-                        2 if write % 64 == 2 => stampede::Store::current().clear().await,
+                        2 if write % 64 == 2 => Store::current().clear().await,
                         _ => drop(row_entry(function).invalidate().await),
                     }
                     floor.store(version, Ordering::SeqCst);

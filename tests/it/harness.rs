@@ -10,11 +10,13 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stampede::{Stats, Store, coalesce};
+use stampede::{Stats, coalesce};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::{self, JoinHandle};
 use tokio::time::timeout;
+
+use crate::stores::Store;
 
 /// The TTL of the functions here that have one.
 pub(crate) const TTL: Duration = Duration::from_hours(1);
@@ -218,12 +220,14 @@ pub(crate) struct Rig {
 }
 
 impl Default for Rig {
+    #[track_caller]
     fn default() -> Self {
         Self::new(Script::default())
     }
 }
 
 impl Rig {
+    #[track_caller]
     pub(crate) fn new(script: Script) -> Self {
         Self { store: Store::default(), body: Body::new(script) }
     }

@@ -1,8 +1,9 @@
 //! Identities: the same key in two functions, or in two instantiations of one, is two keys.
 
 use serde::Serialize;
-use stampede::{Store, coalesce};
+use stampede::coalesce;
 
+use crate::stores::Store;
 use crate::tools::Origin;
 
 #[coalesce(ttl = "1m", skip(origin))]

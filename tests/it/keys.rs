@@ -7,8 +7,9 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 use serde::ser::{SerializeMap, SerializeSeq, SerializeTuple};
 use serde::{Serialize, Serializer};
-use stampede::{Cache, Store, coalesce};
+use stampede::{Cache, coalesce};
 
+use crate::stores::Store;
 use crate::tools::{Origin, secs};
 
 /// Whether two values are one key of a cache.

@@ -1,4 +1,5 @@
 //! The attribute and the runtime, as their users use them.
+#![warn(clippy::disallowed_types)]
 
 mod cancellation;
 mod corners;
@@ -15,5 +16,6 @@ mod returns;
 mod runs;
 mod stale;
 mod store;
+mod stores;
 mod tools;
 mod wrappers;

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use stampede::{Store, coalesce, store_for};
+use stampede::{coalesce, store_for};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
 use crate::harness::*;
+use crate::stores::Store;
 
 const CALLERS: [u64; 6] = [1, 2, 10, 100, 1_000, 10_000];
 

@@ -4,8 +4,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use eyre::WrapErr as _;
-use stampede::{NoCache, Store, coalesce, is_background, no_cache, no_stale, store_for};
+use stampede::{NoCache, coalesce, is_background, no_cache, no_stale, store_for};
 
+use crate::stores::Store;
 use crate::tools::{Call, Origin, assert_at_rest, drive, ms, pass, secs, settle};
 
 type Boxed = Box<dyn Error + Send + Sync>;

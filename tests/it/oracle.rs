@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use stampede::{Cache, NoCache, Store, fresh, no_stale, store_for, uncached};
+use stampede::{Cache, NoCache, fresh, no_stale, store_for, uncached};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::Instant;
 
+use crate::stores::Store;
 use crate::tools::{ms, pass, settle};
 
 #[derive(Clone, Copy, Debug, PartialEq)]

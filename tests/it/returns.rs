@@ -6,8 +6,9 @@ use std::io;
 use std::sync::Arc;
 
 use serde::Serialize;
-use stampede::{Store, coalesce};
+use stampede::coalesce;
 
+use crate::stores::Store;
 use crate::tools::{Origin, assert_at_rest};
 
 type Boxed = Box<dyn Error + Send + Sync>;

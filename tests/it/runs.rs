@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
-use stampede::{NoCache, Store, coalesce, fresh, is_background, uncached};
+use stampede::{NoCache, coalesce, fresh, is_background, uncached};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, advance};
 
 use crate::harness::*;
+use crate::stores::Store;
 
 /// A runtime that makes progress only while it is told to.
 fn frozen() -> Runtime {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use stampede::{NoCache, Store, coalesce, is_background, no_stale, store_for};
+use stampede::{NoCache, coalesce, is_background, no_stale, store_for};
 use tokio::time::{Instant, sleep};
 
+use crate::stores::Store;
 use crate::tools::{Call, Origin, assert_at_rest, drive, ms, pass, secs, settle};
 
 #[coalesce(ttl = "10s", stale_while_revalidate = "20s", key = "id")]

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use stampede::{Cache, Store, StoreBuilder, coalesce, fresh, no_stale};
+use stampede::{Cache, coalesce, fresh, no_stale};
 
+use crate::stores::{Store, StoreBuilder};
 use crate::tools::{Call, Origin, assert_at_rest, drive, ms, pass, secs, settle};
 
 #[coalesce(ttl = "10s", stale_while_revalidate = "20s", key = "id")]

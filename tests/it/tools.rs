@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use stampede::Store;
+use crate::stores::Store;
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 

@@ -2,8 +2,9 @@
 
 use std::pin::pin;
 
-use stampede::{Cache, Store, coalesce, fresh, no_stale, uncached};
+use stampede::{Cache, coalesce, fresh, no_stale, uncached};
 
+use crate::stores::Store;
 use crate::tools::{Call, Origin, assert_at_rest, drive, pass, secs, settle};
 
 #[coalesce(ttl = "10s", stale_while_revalidate = "20s", key = "id")]

@@ -3,6 +3,9 @@
 #![allow(unreachable_pub, reason = "as a library would have them")]
 
 mod pass;
+#[path = "../it/stores.rs"]
+#[allow(clippy::pedantic, clippy::nursery, reason = "of the other tests")]
+mod stores;
 
 /// One misuse in each file of `fail/`, and beside it what the compiler says. Written anew by `TRYBUILD=overwrite`.
 #[test]

@@ -2,6 +2,7 @@
 
 mod examples;
 mod metadata;
+mod miri;
 mod prerequisites;
 mod process;
 mod steps;

@@ -1,6 +1,7 @@
 //! What the steps need of the machine. Nothing is skipped for want of a tool: it is installed, or
 //! the run fails.
 
+use crate::miri;
 use crate::process::{on_path, output, run, succeeds};
 
 struct Tool {
@@ -28,6 +29,7 @@ pub(crate) fn provide() -> Result<(), String> {
             return Err(format!("{component} is missing; add it to the Rust toolchain"));
         }
     }
+    miri::provide();
 
     for tool in TOOLS.iter().filter(|tool| on_path(tool.command)) {
         println!("{}: found", tool.command);

@@ -12,13 +12,13 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// A command that runs at the root without what `cargo run` tells xtask about itself: build scripts
-/// that watch these variables would run anew, and programs would take xtask's folder for their own.
+/// that watch these variables would run anew, and programs would take xtask's folder, or its toolchain, for their own.
 pub(crate) fn program(path: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(path);
     command.current_dir(root());
     for (key, _) in env::vars_os() {
         let name = key.to_string_lossy();
-        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+        if name == "CARGO" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
             command.env_remove(&key);
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::metadata::Metadata;
 use crate::process::{run as command, run_with_env};
-use crate::{examples, prerequisites};
+use crate::{examples, miri, prerequisites};
 
 pub(crate) type Step = (&'static str, fn() -> Result<(), String>);
 
@@ -18,6 +18,7 @@ pub(crate) const STEPS: &[Step] = &[
     ("tests", || command("cargo test --workspace --all-features --lib --bins --tests")),
     // On the machine's own clock.
     ("plain tests", || command("cargo test -p stampede-runtime --tests")),
+    ("miri", miri::test),
     ("doc tests", || command("cargo test --workspace --all-features --doc")),
     ("examples", examples::run_all),
     // Empty under debug assertions, so `tests` does not run it a first time.

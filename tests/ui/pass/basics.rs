@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use stampede::coalesce;
 
+use crate::stores::Store;
+
 /// s
 #[derive(Clone)]
 pub struct S {
@@ -135,7 +137,7 @@ pub async fn imp2(db: impl Clone + Send + Sync + 'static, id: u8) -> u8 {
 }
 /// a
 #[coalesce(ttl = ttl, key = "id", store = store)]
-pub async fn configured(ttl: std::time::Duration, store: stampede::Store, id: u8) -> u8 {
+pub async fn configured(ttl: std::time::Duration, store: Store, id: u8) -> u8 {
     id
 }
 /// a
@@ -151,7 +153,7 @@ pub async fn temps(city: String, days: Option<u8>) -> usize {
 
 #[tokio::test]
 async fn they_run() {
-    stampede::Store::default()
+    Store::default()
         .scope(async {
             assert_eq!(konst::<3>(1).await, 4);
             assert_eq!(konst::<4>(1).await, 5);
@@ -161,7 +163,7 @@ async fn they_run() {
             assert_eq!(names(1, 2, 3, 4, 5, 6, 7, 8).await, 36);
             assert_eq!(generic(vec![1]).await, "[1]");
             assert_eq!(imp2(0_u8, 7).await, 7);
-            let store = stampede::Store::default();
+            let store = Store::default();
             assert_eq!(configured(std::time::Duration::from_secs(1), store.clone(), 7).await, 7);
             assert_eq!(store.stats().entries, 1);
             assert_eq!(temps(" Rome ".into(), None).await, temps("rome".into(), Some(3)).await);

@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use stampede::{Store, coalesce};
+use stampede::coalesce;
 
 use super::run;
+use crate::stores::Store;
 
 /// A repository with a store of its own.
 #[derive(Clone, Debug)]
