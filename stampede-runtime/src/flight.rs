@@ -37,9 +37,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use once_cell::sync::OnceCell;
-use tokio::runtime::{Handle, Id as RuntimeId, RuntimeFlavor};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::aside::Careful;
@@ -49,8 +46,11 @@ use crate::memory::Stored;
 use crate::policy::after;
 use crate::run::Run;
 use crate::stats::RunResult;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AbortHandle, Handle, Mutex, MutexGuard, OnceCell, RuntimeFlavor, RuntimeId, sleep, sleep_until};
 use crate::wakers::{Place, Wakers};
+
+#[cfg(all(test, stampede_model))]
+mod model;
 
 /// What a flight came to.
 pub(crate) enum Outcome<V: 'static> {
@@ -133,8 +133,8 @@ impl Core {
 
     /// Whether the flight is of use to anybody.
     fn is_useful(&self) -> bool {
-        let will_store = self.phase == Phase::Running && self.current && self.run.will_store(self.stores);
-        self.waiters > 0 || will_store
+        let may_store = self.phase == Phase::Running && self.current;
+        self.waiters > 0 || may_store && self.run.will_store(self.stores)
     }
 
     /// Ends the run. What is to be done about it outside the lock: abort the task, count the run.
@@ -474,9 +474,9 @@ async fn watch<V: Send + Sync + 'static>(flight: Arc<Flight<V>>, flights: Arc<Fl
         match phase {
             Phase::Closed => return,
             Phase::Running if deadline <= Instant::now() => flight.lose(&run, Lost::TimedOut, &flights),
-            Phase::Running => tokio::time::sleep_until(deadline).await,
+            Phase::Running => sleep_until(deadline).await,
             // The next run is not older than this moment.
-            Phase::Vacant => tokio::time::sleep(flight.run_limit).await,
+            Phase::Vacant => sleep(flight.run_limit).await,
         }
     }
 }

@@ -1,0 +1,177 @@
+//! Those who take part in the models: callers, those who leave, and those who invalidate.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use shuttle::future::{spawn, yield_now};
+
+use super::{Answer, COALESCED, FRESH, KEY, NORMAL, OVERDUE, Wish, World};
+use crate::flight::{Arrival, Runner};
+use crate::flights::Admission;
+use crate::sync::{Handle, Ordering};
+
+/// Runs the body here, to its end.
+fn here(world: &World) -> impl FnMut(Runner<Answer>) {
+    |runner| {
+        world.owns(&runner);
+        let version = world.read();
+        world.finish(runner, version);
+    }
+}
+
+/// Runs the body in a task of its own, which can be aborted in its middle.
+fn apart(world: &Arc<World>, runner: Runner<Answer>) {
+    world.owns(&runner);
+    let (flight, run, world) = (Arc::clone(&runner.flight), Arc::clone(&runner.run), Arc::clone(world));
+    let task = spawn(async move {
+        let version = world.read();
+        yield_now().await;
+        world.finish(runner, version);
+    });
+    flight.runs_as(&run, task.abort_handle(), &Handle::current());
+}
+
+/// The first of the runs that it is given goes this way; the others are run here.
+fn first(world: &World, mut way: impl FnMut(Runner<Answer>)) -> impl FnMut(Runner<Answer>) {
+    let mut is_first = true;
+    move |runner| {
+        if std::mem::take(&mut is_first) {
+            world.owns(&runner);
+            way(runner);
+        } else {
+            here(world)(runner);
+        }
+    }
+}
+
+/// Asks, looks once, and leaves. A run that it gets to lead is dropped, or goes on by itself.
+fn look_in(world: &Arc<World>, wish: Wish, goes_on: bool) {
+    let (mut waiter, mut runner) = match world.admit(wish) {
+        Admission::Answered(_) => return,
+        Admission::Joined(waiter) => (waiter, None),
+        Admission::Led(waiter, runner) => (waiter, Some(runner)),
+    };
+    if goes_on && let Some(runner) = runner.take() {
+        apart(world, runner);
+    }
+    if let Some(runner) = &runner {
+        world.owns(runner);
+    }
+    // Its waker wakes nobody: it leaves, woken or not.
+    let arrival = waiter.poll_arrival(&Context::from_waker(Waker::noop()));
+    if let Poll::Ready(Arrival::TakenOver(runner)) = &arrival {
+        world.owns(runner);
+    }
+    drop((waiter, arrival, runner));
+}
+
+pub(super) fn caller(world: &Arc<World>) {
+    world.call(NORMAL, here(world));
+}
+
+pub(super) fn caller_of_task(world: &Arc<World>) {
+    world.call(NORMAL, |runner| apart(world, runner));
+}
+
+pub(super) fn fresh_caller(world: &Arc<World>) {
+    world.call(FRESH, here(world));
+}
+
+/// Of what is not stored.
+pub(super) fn coalesced_caller(world: &Arc<World>) {
+    world.call(COALESCED, |runner| apart(world, runner));
+}
+
+/// Whose run is dropped, when it is the first.
+pub(super) fn losing_caller(world: &Arc<World>) {
+    world.call(NORMAL, first(world, drop));
+}
+
+/// Who has the right to a run and does without, once.
+pub(super) fn declining_caller(world: &Arc<World>) {
+    let decline = |runner: Runner<_>| {
+        world.notes().declined += 1;
+        runner.decline();
+    };
+    world.call(NORMAL, first(world, decline));
+}
+
+/// Whose runs have no time.
+pub(super) fn overdue_caller(world: &Arc<World>) {
+    world.call(OVERDUE, here(world));
+}
+
+/// Whose first run sees its limit by itself.
+pub(super) fn timed_out_caller(world: &Arc<World>) {
+    world.call(OVERDUE, first(world, Runner::time_out));
+}
+
+pub(super) fn leaver(world: &Arc<World>) {
+    look_in(world, NORMAL, false);
+}
+
+pub(super) fn fresh_leaver(world: &Arc<World>) {
+    look_in(world, FRESH, false);
+}
+
+pub(super) fn leaver_of_task(world: &Arc<World>) {
+    look_in(world, NORMAL, true);
+}
+
+pub(super) fn leaver_of_coalesced_task(world: &Arc<World>) {
+    look_in(world, COALESCED, true);
+}
+
+/// Starts a run that nobody waits for, unless there is one.
+pub(super) fn refresher(world: &Arc<World>) {
+    if let Some((waiter, runner)) = world.lead_if_idle() {
+        drop(waiter);
+        here(world)(runner);
+    }
+}
+
+/// The same, and its run is dropped.
+pub(super) fn losing_refresher(world: &Arc<World>) {
+    if let Some((waiter, runner)) = world.lead_if_idle() {
+        world.owns(&runner);
+        drop(waiter);
+        drop(runner);
+    }
+}
+
+pub(super) fn invalidator(world: &Arc<World>) {
+    let version = world.notes().change();
+    world.flights.supersede(KEY, || {
+        let mut notes = world.notes();
+        notes.supersede_all(u64::MAX);
+        notes.stored = None;
+    });
+    let mut notes = world.notes();
+    notes.fence = notes.fence.max(version);
+}
+
+/// What is put is right by definition when it is put: newer than whatever was before.
+pub(super) fn putter(world: &Arc<World>) {
+    let epoch = world.epoch.load(Ordering::SeqCst);
+    let mut version = 0;
+    world.flights.supersede(KEY, || {
+        let mut notes = world.notes();
+        notes.supersede_all(u64::MAX);
+        version = notes.change();
+        notes.stored = Some(Answer { version, epoch });
+    });
+    let mut notes = world.notes();
+    notes.fence = notes.fence.max(version);
+}
+
+pub(super) fn clearer(world: &Arc<World>) {
+    let version = world.notes().change();
+    let epoch = world.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+    // One that is admitted from now on, even with an epoch from before, reads what is new; its value is void all the same.
+    let known = world.notes().admitted.len();
+    world.flights.supersede_before(epoch);
+    let mut notes = world.notes();
+    notes.admitted[..known].iter_mut().filter(|old| old.epoch < epoch).for_each(|old| old.superseded = true);
+    notes.stored = None;
+    notes.fence = notes.fence.max(version);
+}
