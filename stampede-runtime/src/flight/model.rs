@@ -4,7 +4,7 @@
 //! `cargo xtask test` runs them as its step `model`. By hand, and with a target folder of their own:
 //!
 //! ```console
-//! $ RUSTFLAGS="--cfg stampede_model" cargo test -p stampede-runtime --lib --target-dir target/model model::
+//! $ RUSTFLAGS="--cfg stampede_model" cargo test -p stampede-runtime --lib --profile model --target-dir target/model model::
 //! ```
 //!
 //! The checker is shuttle. Whatever decides anything here stands under a lock, so what can go wrong is the order in which
@@ -38,7 +38,7 @@ use shuttle::{Config, thread};
 use tokio::time::Instant;
 
 use self::bounded::Bounded;
-use super::{Arrival, Flight, Outcome, Runner, Waiter};
+use super::{Arrival, Flight, Outcome, Phase, Runner, Waiter};
 use crate::flights::{Admission, Flights, Request};
 use crate::memory::Stored;
 use crate::policy::Lifetime;
@@ -78,6 +78,8 @@ struct Notes {
     version: u64,
     /// The version as of the last invalidation that has returned.
     fence: u64,
+    /// What the store's epoch is going to be.
+    epoch: u64,
     stored: Option<Answer>,
     /// All flights there were, in the order of their admission.
     admitted: Vec<Admitted>,
@@ -85,6 +87,8 @@ struct Notes {
     declined: u64,
 }
 
+/// A flight, and what it has come to.
+#[derive(Default)]
 struct Admitted {
     id: u64,
     epoch: u64,
@@ -101,15 +105,26 @@ impl Notes {
         self.admitted.iter_mut().find(|admitted| admitted.id == id).expect("every flight is noted")
     }
 
-    /// Whatever is admitted already, or as much of it as began before this epoch, is not to commit any more.
-    fn supersede_all(&mut self, before: u64) {
-        self.admitted.iter_mut().filter(|admitted| admitted.epoch < before).for_each(|old| old.superseded = true);
+    /// Whatever is admitted already is not to commit any more. Gives what was to until now.
+    fn supersede_all(&mut self) -> Vec<Weak<Flight<Answer>>> {
+        let current = self.admitted.iter_mut().filter(|admitted| !admitted.superseded);
+        let supersede = |admitted: &mut Admitted| {
+            admitted.superseded = true;
+            Weak::clone(&admitted.flight)
+        };
+        current.map(supersede).collect()
     }
 
-    fn admit(&mut self, id: u64, epoch: u64) {
-        self.supersede_all(u64::MAX);
-        let (flight, superseded, owner, committed, settled) = (Weak::new(), false, None, false, false);
-        self.admitted.push(Admitted { id, epoch, flight, superseded, owner, committed, settled });
+    /// A flight is about to enter the table. Gives what it supersedes.
+    fn admit(&mut self, id: u64, epoch: u64) -> Vec<Weak<Flight<Answer>>> {
+        let superseded = self.supersede_all();
+        self.admitted.push(Admitted { id, epoch, ..Admitted::default() });
+        superseded
+    }
+
+    /// An invalidation of this version has returned.
+    fn has_returned(&mut self, version: u64) {
+        self.fence = self.fence.max(version);
     }
 
     /// The data changes.
@@ -164,14 +179,17 @@ impl World {
     fn admit(&self, wish: Wish) -> Admission<Answer, Answer> {
         let request = self.request(wish);
         let (id, epoch) = (request.run.id, request.epoch);
+        let mut superseded = Vec::new();
         let look = || {
             let stored = if wish.fresh { None } else { self.look_up() };
             if stored.is_none() {
-                self.notes().admit(id, epoch);
+                superseded = self.notes().admit(id, epoch);
             }
             stored
         };
-        self.flights.admit(request, look)
+        let admission = self.flights.admit(request, look);
+        self.are_told(&superseded);
+        admission
     }
 
     fn lead_if_idle(&self) -> Option<(Waiter<Answer>, Runner<Answer>)> {
@@ -187,12 +205,24 @@ impl World {
         self.flights.lead_if_idle(request, unless)
     }
 
-    /// A call to its end. What is to be done with the runs that it gets to lead is up to `start`.
-    fn call(&self, wish: Wish, mut start: impl FnMut(Runner<Answer>)) {
+    /// These flights have been taken out of the table, and have heard of it.
+    fn are_told(&self, superseded: &[Weak<Flight<Answer>>]) {
+        for flight in superseded.iter().filter_map(Weak::upgrade) {
+            let core = flight.core.lock();
+            let is_told = !core.current && core.waiters > 0 || core.phase == Phase::Closed;
+            // A `clear` may have taken it out of the table before this party would have, and be about to tell it.
+            let may_be_cleared = flight.epoch < self.notes().epoch;
+            assert!(is_told || may_be_cleared, "a superseded flight that nobody waits for is open");
+        }
+    }
+
+    /// A call to its end. What is to be done with the runs that it gets to lead is up to `start`. Says whether it has waited
+    /// for one.
+    fn call(&self, wish: Wish, mut start: impl FnMut(Runner<Answer>)) -> bool {
         let fence = self.notes().fence;
-        let answer = 'asked: loop {
+        let (answer, has_waited) = 'asked: loop {
             let mut waiter = match self.admit(wish) {
-                Admission::Answered(stored) => break stored,
+                Admission::Answered(stored) => break (stored, false),
                 Admission::Joined(waiter) => waiter,
                 Admission::Led(waiter, runner) => {
                     start(runner);
@@ -200,17 +230,19 @@ impl World {
                 }
             };
             loop {
+                assert!(waiter.is_fresh() || !wish.fresh, "a fresh call waits for a run that is not");
                 match block_on(poll_fn(|cx| waiter.poll_arrival(cx))) {
                     Arrival::TakenOver(runner) => start(runner),
                     Arrival::Outdated => continue 'asked,
                     Arrival::Settled => match waiter.flight.outcome() {
-                        Some(Outcome::Value(value)) => break 'asked *value.value().expect("it is alive"),
+                        Some(Outcome::Value(value)) => break 'asked (*value.value().expect("it is alive"), true),
                         _ => unreachable!("bodies give values"),
                     },
                 }
             }
         };
         assert!(answer.version >= fence, "a call was answered with what had been invalidated before it was made");
+        has_waited
     }
 
     /// A party has got a run.

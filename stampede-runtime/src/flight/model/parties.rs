@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use shuttle::future::{spawn, yield_now};
 
-use super::{Answer, COALESCED, FRESH, KEY, NORMAL, OVERDUE, Wish, World};
+use super::{Answer, COALESCED, FRESH, KEY, NORMAL, Notes, OVERDUE, Wish, World};
 use crate::flight::{Arrival, Runner};
 use crate::flights::Admission;
 use crate::sync::{Handle, Ordering};
@@ -67,6 +67,14 @@ fn look_in(world: &Arc<World>, wish: Wish, goes_on: bool) {
 
 pub(super) fn caller(world: &Arc<World>) {
     world.call(NORMAL, here(world));
+}
+
+/// Where there is one run for all: those who have waited for it find no trace of it.
+pub(super) fn caller_of_the_only_run(world: &Arc<World>) {
+    if world.call(NORMAL, here(world)) {
+        assert_eq!(world.flights.in_flight(), 0, "a run is under way after its end");
+        assert!(world.flights.lock(KEY).remove(KEY).is_none(), "a flight is current after its end");
+    }
 }
 
 pub(super) fn caller_of_task(world: &Arc<World>) {
@@ -141,31 +149,37 @@ pub(super) fn losing_refresher(world: &Arc<World>) {
 
 pub(super) fn invalidator(world: &Arc<World>) {
     let version = world.notes().change();
-    world.flights.supersede(KEY, || {
-        let mut notes = world.notes();
-        notes.supersede_all(u64::MAX);
-        notes.stored = None;
-    });
-    let mut notes = world.notes();
-    notes.fence = notes.fence.max(version);
+    supersede(world, |notes| notes.stored = None);
+    world.notes().has_returned(version);
 }
 
 /// What is put is right by definition when it is put: newer than whatever was before.
 pub(super) fn putter(world: &Arc<World>) {
     let epoch = world.epoch.load(Ordering::SeqCst);
     let mut version = 0;
-    world.flights.supersede(KEY, || {
-        let mut notes = world.notes();
-        notes.supersede_all(u64::MAX);
+    supersede(world, |notes| {
         version = notes.change();
         notes.stored = Some(Answer { version, epoch });
     });
-    let mut notes = world.notes();
-    notes.fence = notes.fence.max(version);
+    world.notes().has_returned(version);
+}
+
+fn supersede(world: &World, then: impl FnOnce(&mut Notes)) {
+    let mut superseded = Vec::new();
+    world.flights.supersede(KEY, || {
+        let mut notes = world.notes();
+        superseded = notes.supersede_all();
+        then(&mut notes);
+    });
+    world.are_told(&superseded);
 }
 
 pub(super) fn clearer(world: &Arc<World>) {
-    let version = world.notes().change();
+    let version = {
+        let mut notes = world.notes();
+        notes.epoch += 1;
+        notes.change()
+    };
     let epoch = world.epoch.fetch_add(1, Ordering::SeqCst) + 1;
     // One that is admitted from now on, even with an epoch from before, reads what is new; its value is void all the same.
     let known = world.notes().admitted.len();
@@ -173,5 +187,5 @@ pub(super) fn clearer(world: &Arc<World>) {
     let mut notes = world.notes();
     notes.admitted[..known].iter_mut().filter(|old| old.epoch < epoch).for_each(|old| old.superseded = true);
     notes.stored = None;
-    notes.fence = notes.fence.max(version);
+    notes.has_returned(version);
 }

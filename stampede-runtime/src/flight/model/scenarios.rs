@@ -5,8 +5,8 @@ use super::{explore, explore_watched};
 
 #[test]
 fn callers_share_one_run() {
-    explore(3, &[caller, caller], |notes| assert_eq!(notes.runs, 1));
-    explore(2, &[caller, caller, caller], |notes| assert_eq!(notes.runs, 1));
+    explore(3, &[caller_of_the_only_run, caller_of_the_only_run], |notes| assert_eq!(notes.runs, 1));
+    explore(2, &[caller_of_the_only_run, caller_of_the_only_run, caller], |notes| assert_eq!(notes.runs, 1));
     explore(2, &[caller_of_task, caller_of_task], |notes| assert_eq!(notes.runs, 1));
 }
 

@@ -24,7 +24,7 @@ const ALL: &[Party<World>] = &[
 ];
 
 fn storm(parties: &'static [Party<World>]) {
-    sample(2_000, parties, |world| world.rests(|_| ()));
+    sample(4_000, parties, |world| world.rests(|_| ()));
 }
 
 /// Does this and that.
