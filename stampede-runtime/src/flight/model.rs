@@ -4,29 +4,31 @@
 //! `cargo xtask test` runs them as its step `model`. By hand, and with a target folder of their own:
 //!
 //! ```console
-//! $ RUSTFLAGS="--cfg stampede_model" cargo test -p stampede-runtime --lib --profile model --target-dir target/model model::
+//! $ export RUSTFLAGS="--cfg stampede_model"
+//! $ cargo test -p stampede-runtime --lib --profile model --target-dir target/model model::
 //! ```
 //!
-//! The checker is shuttle. Whatever decides anything here stands under a lock, so what can go wrong is the order in which
-//! critical sections follow each other, and not what a weak memory order lets through: of the atomics, those of a `Run` are
-//! hints that the next look under the lock sets right, and the others count. Shuttle takes its time over orders alone, and
-//! it takes any scheduler: one that enumerates all schedules with a bounded number of pre-emptions ([`Bounded`]), as loom
-//! does, for up to three parties; and random ones for more, which loom has not. Its tasks, abort handles and wakers stand
-//! in for tokio's.
+//! The checker is shuttle, not loom. Whatever decides anything here stands under a lock, so what can go wrong is the
+//! order in which critical sections follow each other, and not what a weak memory order lets through, which is loom's
+//! strength: of the atomics, those of a `Run` are hints that the next look under the lock sets right, and the others
+//! number and count. Shuttle takes any scheduler: for two and three parties, one that enumerates all schedules with a
+//! bounded number of pre-emptions ([`Bounded`]), as loom does; for more, random ones, which loom has not. And it has
+//! tasks, abort handles and wakers, which stand in for tokio's.
 //!
 //! A model is a handful of parties that start at the same time on one key. [`World`] is what they share: the data that
 //! bodies read, and a store. It notes what happens and checks, at each step and at the end:
 //!
-//! - **One owner.** Who gets a run to lead or to take over gets it alone: the flight's previous run is over by then. No one
-//!   but the last to get it settles the flight, once.
+//! - **One owner.** Who gets a run to lead or to take over gets it alone: the flight's previous run is over by then. No
+//!   one but the last to get it settles the flight, once.
 //! - **Fences.** Of all flights, only the one admitted last commits, and only if nothing has superseded it; a flight that
-//!   nothing has superseded does commit. No call is answered with data from before an invalidation that had returned when
-//!   the call was made, and nothing so old is left in the store.
+//!   nothing has superseded does commit. No call is answered with data from before an invalidation that had returned
+//!   when the call was made, and nothing so old is left in the store.
 //! - **No lost wake-up.** All parties come to their end; shuttle reports those that sleep for ever.
 //! - **No leak.** In the end nothing is in the table, no run is under way, nobody waits, each run has been counted once,
-//!   and all flights and the tasks that watch them are gone.
+//!   and all flights are gone, as are their tasks: those of runs that nobody can use, and those that watch.
 //!
-//! A failure prints its schedule; `shuttle::replay` repeats it.
+//! What the models leave out: time, which stands still (a limit is over at once or never), runtimes that differ, and the
+//! code of users. A failure prints its schedule; `shuttle::replay` repeats it.
 
 use std::future::poll_fn;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
@@ -44,7 +46,7 @@ use crate::memory::Stored;
 use crate::policy::Lifetime;
 use crate::run::Run;
 use crate::stats::RunResult;
-use crate::sync::{AtomicU64, Ordering, set_runtime};
+use crate::sync::{AtomicU64, Ordering, set_runtime, step};
 
 mod bounded;
 mod calls;
@@ -273,6 +275,7 @@ impl World {
         let stores = runner.flight.core.lock().stores;
         let answer = Answer { version, epoch };
         let commit = || {
+            step();
             let mut notes = self.notes();
             let admitted = notes.flight(run.id);
             assert!(!admitted.superseded, "a superseded flight has committed");

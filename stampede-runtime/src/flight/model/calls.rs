@@ -5,7 +5,7 @@
 
 use std::any::TypeId;
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -69,7 +69,12 @@ impl World {
         })
     }
 
-    fn call<L, F>(self: &Arc<Self>, launch: L, start: impl FnMut() -> F) -> impl Future<Output = u64>
+    fn call<L, F>(
+        &self,
+        launch: L,
+        options: fn() -> Options<u64>,
+        start: impl FnMut() -> F,
+    ) -> impl Future<Output = u64>
     where
         L: Launch<u64, u64, Infallible, Plain, Auto<ByClone>, F>,
         F: Future<Output = u64>,
@@ -115,20 +120,29 @@ fn look_in(call: impl Future<Output = u64>) {
 }
 
 fn caller(world: &Arc<World>) {
-    world.ask(|| world.call(Detached, || world.body()));
+    world.ask(|| world.call(Detached, options, || world.body()));
 }
 
 fn inline_caller(world: &Arc<World>) {
-    world.ask(|| world.call(Inline, || world.body()));
+    world.ask(|| world.call(Inline, options, || world.body()));
 }
 
 fn leaver(world: &Arc<World>) {
-    look_in(world.call(Detached, || world.body()));
+    look_in(world.call(Detached, options, || world.body()));
 }
 
 /// Its run goes with it.
 fn inline_leaver(world: &Arc<World>) {
-    look_in(world.call(Inline, || world.body()));
+    look_in(world.call(Inline, options, || world.body()));
+}
+
+/// Its run would never end by itself, and is of no use to anybody else.
+fn endless_leaver(world: &Arc<World>) {
+    let endless = || {
+        world.bodies.fetch_add(1, Ordering::Relaxed);
+        pending()
+    };
+    look_in(world.call(Detached, Options::default, endless));
 }
 
 fn invalidator(world: &Arc<World>) {
@@ -159,6 +173,13 @@ fn detached_calls() {
     run(Bounded::new(1), &[leaver, caller], World::rests);
     run(Bounded::new(1), &[caller, invalidator], World::rests);
     run(Bounded::new(1), &[caller, clearer], World::rests);
+}
+
+#[test]
+fn a_call_that_leaves_ends_a_run_that_nobody_can_use() {
+    id();
+    set_runtime(true);
+    run(Bounded::new(2), &[endless_leaver, endless_leaver], World::rests);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Those who take part in the models: callers, those who leave, and those who invalidate.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -21,11 +22,15 @@ fn here(world: &World) -> impl FnMut(Runner<Answer>) {
 
 /// Runs the body in a task of its own, which can be aborted in its middle.
 fn apart(world: &Arc<World>, runner: Runner<Answer>) {
+    spawn_run(world, runner, yield_now());
+}
+
+fn spawn_run(world: &Arc<World>, runner: Runner<Answer>, middle: impl Future<Output = ()> + Send + 'static) {
     world.owns(&runner);
     let (flight, run, world) = (Arc::clone(&runner.flight), Arc::clone(&runner.run), Arc::clone(world));
     let task = spawn(async move {
         let version = world.read();
-        yield_now().await;
+        middle.await;
         world.finish(runner, version);
     });
     flight.runs_as(&run, task.abort_handle(), &Handle::current());
@@ -44,15 +49,20 @@ fn first(world: &World, mut way: impl FnMut(Runner<Answer>)) -> impl FnMut(Runne
     }
 }
 
-/// Asks, looks once, and leaves. A run that it gets to lead is dropped, or goes on by itself.
-fn look_in(world: &Arc<World>, wish: Wish, goes_on: bool) {
+/// What becomes of a run.
+type Start = fn(&Arc<World>, Runner<Answer>);
+
+/// Asks, looks once, and leaves. A run that it gets to lead is dropped, unless `start` sees to it.
+fn look_in(world: &Arc<World>, wish: Wish, start: Option<Start>) {
     let (mut waiter, mut runner) = match world.admit(wish) {
         Admission::Answered(_) => return,
         Admission::Joined(waiter) => (waiter, None),
         Admission::Led(waiter, runner) => (waiter, Some(runner)),
     };
-    if goes_on && let Some(runner) = runner.take() {
-        apart(world, runner);
+    if let Some(start) = start
+        && let Some(runner) = runner.take()
+    {
+        start(world, runner);
     }
     if let Some(runner) = &runner {
         world.owns(runner);
@@ -115,19 +125,43 @@ pub(super) fn timed_out_caller(world: &Arc<World>) {
 }
 
 pub(super) fn leaver(world: &Arc<World>) {
-    look_in(world, NORMAL, false);
+    look_in(world, NORMAL, None);
 }
 
 pub(super) fn fresh_leaver(world: &Arc<World>) {
-    look_in(world, FRESH, false);
+    look_in(world, FRESH, None);
 }
 
 pub(super) fn leaver_of_task(world: &Arc<World>) {
-    look_in(world, NORMAL, true);
+    look_in(world, NORMAL, Some(apart));
 }
 
 pub(super) fn leaver_of_coalesced_task(world: &Arc<World>) {
-    look_in(world, COALESCED, true);
+    look_in(world, COALESCED, Some(apart));
+}
+
+/// Whose run would never end by itself.
+pub(super) fn leaver_of_endless_task(world: &Arc<World>) {
+    look_in(world, COALESCED, Some(endless));
+}
+
+/// The same of what is to be stored: it is of use until it is invalidated.
+pub(super) fn invalidator_of_endless_task(world: &Arc<World>) {
+    look_in(world, NORMAL, Some(endless));
+    invalidator(world);
+}
+
+/// The same of a refresh, which nobody waits for from its start.
+pub(super) fn invalidator_of_endless_refresh(world: &Arc<World>) {
+    if let Some((waiter, runner)) = world.lead_if_idle() {
+        drop(waiter);
+        endless(world, runner);
+    }
+    invalidator(world);
+}
+
+fn endless(world: &Arc<World>, runner: Runner<Answer>) {
+    spawn_run(world, runner, pending());
 }
 
 /// Starts a run that nobody waits for, unless there is one.

@@ -63,6 +63,16 @@ fn a_run_that_nobody_can_use_is_not_joined() {
 }
 
 #[test]
+fn a_run_that_nobody_can_use_is_aborted() {
+    explore(2, &[leaver_of_endless_task, leaver_of_endless_task], |_| ());
+    explore(2, &[leaver_of_endless_task, invalidator], |_| ());
+    explore(2, &[invalidator_of_endless_task, invalidator], |_| ());
+    explore(2, &[invalidator_of_endless_task, leaver], |_| ());
+    explore(1, &[invalidator_of_endless_task, invalidator_of_endless_task, leaver], |_| ());
+    explore(2, &[invalidator_of_endless_refresh, invalidator], |_| ());
+}
+
+#[test]
 fn a_run_past_its_limit_is_replaced() {
     explore(3, &[overdue_caller, overdue_caller], |_| ());
     explore(2, &[overdue_caller, overdue_caller, caller], |_| ());
