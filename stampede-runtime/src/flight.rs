@@ -3,15 +3,19 @@
 //! A flight is those who wait for a key, and the run that they wait for:
 //!
 //! ```text
-//!           lead                 finish: a value, an error, a panic
-//!         ────────▶  running  ───────────────────────────────────────▶  closed
-//!                     │    ▲                                              ▲
-//!   the run is lost:  │    │  one of those who wait                       │
-//!   dropped or over   ▼    │  starts the next run                         │  nobody waits,
-//!   its limit        vacant ──────────────────────────────────────────────┘  nothing is stored
+//!           lead             finish: a value, an error, a panic;
+//!                            or of no use: nobody waits, nothing is stored
+//!         ────────▶  running  ───────────────────────────────────────────▶  closed
+//!                     │    ▲                                                  ▲
+//!   the run is lost:  │    │  one of those who wait                           │
+//!   dropped, declined │    │  starts the next run                             │
+//!   or over its limit ▼    │                                                  │
+//!                     vacant ─────────────────────────────────────────────────┘
+//!                                             nobody waits
 //! ```
 //!
-//! Invariants:
+//! Invariants; `flight/model.rs` checks them under all schedules of a few parties with a few pre-emptions, and random ones
+//! of more:
 //!
 //! 1. The table holds at most one flight per key: the current one. Only a current flight stores its value, and it does so
 //!    under the lock of its key's shard, in the step that takes it out of the table.
@@ -24,12 +28,12 @@
 //! 5. The outcome is set before the wakers are taken, and a waiter looks for it under the lock that it registers under; a
 //!    flight that becomes vacant wakes everyone who waits, and the first to look takes over. So no waiter sleeps through
 //!    either, and those who wait for a lost run wait for one next run, however quickly that ends.
-//! 6. A run ends, or is lost, by the drop of its runner at the latest, and a flight that is neither running nor waited for
-//!    is closed and out of the table. No code path can leave a key taken.
+//! 6. A run ends, or is lost, by the drop of its runner at the latest. A flight that is neither running nor waited for is
+//!    closed in the same step, and whoever closes it takes it out of the table next. No code path can leave a key taken.
 //! 7. A flight that nobody waits for and that has lost its currency, or whose value is not going to be stored, is closed and
 //!    its task aborted: when the last waiter leaves, or when it loses its currency.
-//! 8. Locks are taken in the order shard, flight. No code of the user runs under either: keys are compared as bytes, values
-//!    and errors are cloned and dropped outside (see [`crate::aside`]).
+//! 8. Locks are taken in the order shard, flight, run. No code of the user runs under any: keys are compared as bytes,
+//!    values and errors are cloned and dropped outside (see [`crate::aside`]).
 //! 9. `in_flight` and the table have forgotten a run before those who waited for it are woken.
 
 use std::any::Any;
@@ -37,9 +41,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use once_cell::sync::OnceCell;
-use tokio::runtime::{Handle, Id as RuntimeId, RuntimeFlavor};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::aside::Careful;
@@ -49,8 +50,11 @@ use crate::memory::Stored;
 use crate::policy::after;
 use crate::run::Run;
 use crate::stats::RunResult;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AbortHandle, Handle, Mutex, MutexGuard, OnceCell, RuntimeFlavor, RuntimeId, sleep, sleep_until};
 use crate::wakers::{Place, Wakers};
+
+#[cfg(all(test, stampede_model))]
+mod model;
 
 /// What a flight came to.
 pub(crate) enum Outcome<V: 'static> {
@@ -133,8 +137,8 @@ impl Core {
 
     /// Whether the flight is of use to anybody.
     fn is_useful(&self) -> bool {
-        let will_store = self.phase == Phase::Running && self.current && self.run.will_store(self.stores);
-        self.waiters > 0 || will_store
+        let may_store = self.phase == Phase::Running && self.current;
+        self.waiters > 0 || may_store && self.run.will_store(self.stores)
     }
 
     /// Ends the run. What is to be done about it outside the lock: abort the task, count the run.
@@ -474,9 +478,9 @@ async fn watch<V: Send + Sync + 'static>(flight: Arc<Flight<V>>, flights: Arc<Fl
         match phase {
             Phase::Closed => return,
             Phase::Running if deadline <= Instant::now() => flight.lose(&run, Lost::TimedOut, &flights),
-            Phase::Running => tokio::time::sleep_until(deadline).await,
+            Phase::Running => sleep_until(deadline).await,
             // The next run is not older than this moment.
-            Phase::Vacant => tokio::time::sleep(flight.run_limit).await,
+            Phase::Vacant => sleep(flight.run_limit).await,
         }
     }
 }

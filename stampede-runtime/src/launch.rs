@@ -2,10 +2,9 @@
 
 use std::pin::Pin;
 
-use tokio::runtime::Handle;
-
 use crate::execution::Execution;
 use crate::reply::{Divide, Share, Value};
+use crate::sync::Handle;
 
 /// Where a run takes place.
 pub trait Launch<R, V: Value, E, D, H, F>: Copy {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::key::Key;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::plain::{AtomicBool, AtomicU64, AtomicUsize};
+use crate::sync::{Mutex, Ordering};
 
 /// One run of a body: who it is, who waits for it, and what the body has said about its result.
 #[derive(Debug)]

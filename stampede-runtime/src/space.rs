@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use once_cell::sync::{Lazy, OnceCell};
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::plain::AtomicU64;
+use crate::sync::{Mutex, Ordering};
 
 /// The number of a cache in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::Ordering;
+use crate::sync::plain::{AtomicU64, AtomicUsize};
 
 /// How many calls ended in which way. Each call counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

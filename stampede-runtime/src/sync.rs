@@ -1,20 +1,45 @@
-//! The one place that names the synchronisation primitives of the core, so that a model checker can replace them.
+//! The one place that names the synchronisation primitives of the core, so that a model checker can replace them: built for
+//! its own tests with `--cfg stampede_model`, the crate uses those of `sync/model.rs`.
 
-pub(crate) use std::sync::MutexGuard;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{self, PoisonError};
+#[cfg(all(test, stampede_model))]
+mod model;
 
-/// A mutex without poisoning. The only code of the user that runs under one is the copying of an error for those who wait,
-/// which changes nothing that is locked; so a panic leaves nothing half done, and need not become everybody's.
-#[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(sync::Mutex<T>);
+#[cfg(all(test, stampede_model))]
+pub(crate) use model::*;
+#[cfg(not(all(test, stampede_model)))]
+pub(crate) use real::*;
 
-impl<T> Mutex<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Self(sync::Mutex::new(value))
-    }
+pub(crate) use std::sync::atomic::Ordering;
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// For what numbers, counts, or gives a hint that a look under a lock sets right. A model sees no step in it.
+pub(crate) mod plain {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+}
+
+#[cfg(not(all(test, stampede_model)))]
+mod real {
+    use std::sync::{self, PoisonError};
+
+    pub(crate) use std::sync::MutexGuard;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    pub(crate) use once_cell::sync::OnceCell;
+    pub(crate) use tokio::runtime::{Handle, Id as RuntimeId, RuntimeFlavor};
+    pub(crate) use tokio::task::AbortHandle;
+    pub(crate) use tokio::time::{sleep, sleep_until};
+
+    /// A mutex without poisoning. The only code of the user that runs under one is the copying of an error for those who
+    /// wait, which changes nothing that is locked; so a panic leaves nothing half done, and need not become everybody's.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 }

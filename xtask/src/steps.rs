@@ -19,6 +19,7 @@ pub(crate) const STEPS: &[Step] = &[
     // On the machine's own clock.
     ("plain tests", || command("cargo test -p stampede-runtime --tests")),
     ("miri", miri::test),
+    ("model", model),
     ("doc tests", || command("cargo test --workspace --all-features --doc")),
     ("examples", examples::run_all),
     // Empty under debug assertions, so `tests` does not run it a first time.
@@ -68,6 +69,12 @@ fn features() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Checks the models of the core's concurrency. In a folder of their own: the flag changes every package.
+fn model() -> Result<(), String> {
+    let line = "cargo test -p stampede-runtime --lib --profile model --target-dir target/model model::";
+    run_with_env("RUSTFLAGS", "--cfg stampede_model", line)
 }
 
 fn docs() -> Result<(), String> {
