@@ -121,6 +121,10 @@ fn call(model: &Model) -> TokenStream {
     } else {
         quote_spanned!(output.span()=> __stampede::Auto::of(__stampede_reply))
     };
+    let share = model.own_errors.iter().fold(share, |share, (name, word)| {
+        let name = Ident::new(name, word.span());
+        quote_spanned!(word.span()=> __stampede::#name(__stampede_reply, #share))
+    });
     let (launch, helper) = if model.inline { ("Inline", body_name) } else { ("Detached", start_name) };
     let launch = Ident::new(launch, Span::call_site());
     let path = path_to(model, &helper);

@@ -15,6 +15,7 @@ mod duration;
 mod expand;
 mod function;
 mod model;
+mod policies;
 
 use proc_macro::TokenStream;
 

@@ -12,6 +12,7 @@ use crate::args::{Args, EntryName, Said, as_string};
 use crate::diagnostics::Faults;
 use crate::duration;
 use crate::function::Function;
+use crate::policies;
 
 /// A function to be coalesced.
 pub(crate) struct Model {
@@ -38,6 +39,8 @@ pub(crate) struct Model {
     /// The options that were given, each as the call of a setter.
     pub(crate) options: Vec<TokenStream>,
     pub(crate) share_error: Option<Expr>,
+    /// What the error has to be able to say: functions of the support module that see to it, with the words that ask for it.
+    pub(crate) own_errors: Vec<(&'static str, Ident)>,
     pub(crate) inline: bool,
     /// The cache's name, if it was given.
     pub(crate) name: Option<String>,
@@ -72,21 +75,32 @@ impl Model {
         let Function { attrs, vis, sig, body } = function;
         check_signature(&sig, faults);
         check_contradictions(&args, faults);
+        policies::check(&args, faults);
 
         let receiver = sig.receiver().cloned();
         let params: Vec<Param> = sig.inputs.iter().enumerate().filter_map(param).collect();
         let key = key(&args, &params, receiver.as_ref(), faults);
         check_self(&args, &sig, &key, faults);
-        let store = args.store.map(|said| said.value);
+        let store = args.store.as_ref().map(|said| said.value.clone());
 
         let mut options = Vec::new();
-        let durations = [&args.ttl, &args.stale_while_revalidate, &args.retry_after, &args.run_limit];
+        let durations = [
+            &args.ttl,
+            &args.stale_while_revalidate,
+            &args.stale_if_error,
+            &args.retry_after,
+            &args.timeout,
+            &args.soft_timeout,
+            &args.run_limit,
+            &args.error_ttl,
+        ];
         for said in durations.into_iter().flatten() {
             if let Some(value) = duration(&said.value, faults) {
                 let setter = &said.word;
                 options.push(quote_spanned!(said.value.span()=> .#setter(#value)));
             }
         }
+        options.extend(policies::options(&args, faults));
         for Said { word, value } in [&args.cache_if, &args.weight].into_iter().flatten() {
             options.push(quote_spanned!(value.span()=> .#word(#value)));
         }
@@ -96,6 +110,7 @@ impl Model {
         sources.extend(options.iter().cloned());
         let companion = companion(args.entry.as_ref(), &sig, &params, receiver.as_ref(), &sources);
 
+        let own_errors = policies::own_errors(&args);
         let krate = args.krate.map_or_else(|| quote!(::stampede), |said| said.value.into_token_stream());
         let output = match &sig.output {
             ReturnType::Default => syn::parse_quote!(()),
@@ -116,6 +131,7 @@ impl Model {
             key,
             store,
             options,
+            own_errors,
             share_error: args.share_error.map(|said| said.value),
             inline: args.inline.is_some(),
             name: args.name.map(|said| said.value.value()),
@@ -200,15 +216,6 @@ fn check_contradictions(args: &Args, faults: &mut Faults) {
             format!("`skip` leaves arguments out of the default key, and `{said}` names the key: write one of them"),
         );
     }
-    if let (Some(said), None) = (&args.stale_while_revalidate, &args.ttl) {
-        faults.at(&said.word, "`stale_while_revalidate` needs a `ttl` after which a value is stale: add `ttl = \"…\"`");
-    }
-    if let (Some(said), None) = (&args.retry_after, &args.stale_while_revalidate) {
-        faults.at(
-            &said.word,
-            "`retry_after` puts off the next refresh of an old value: add `stale_while_revalidate = \"…\"`",
-        );
-    }
 }
 
 /// A method whose key leaves `self` out, on a store that is not its own: two objects would share values.
@@ -274,7 +281,7 @@ fn key(args: &Args, params: &[Param], receiver: Option<&Receiver>, faults: &mut 
     said.value.clone()
 }
 
-fn duration(expr: &Expr, faults: &mut Faults) -> Option<TokenStream> {
+pub(crate) fn duration(expr: &Expr, faults: &mut Faults) -> Option<TokenStream> {
     let Some(text) = as_string(expr) else {
         return Some(expr.to_token_stream());
     };
