@@ -14,6 +14,8 @@ mod oracle;
 mod returns;
 mod runs;
 mod stale;
+mod stale_if_error;
 mod store;
 mod tools;
+mod ways;
 mod wrappers;
