@@ -17,6 +17,7 @@ mod matrix;
 mod nocache;
 mod oracle;
 mod patience;
+mod policy_oracle;
 mod returns;
 mod runs;
 mod stale;
