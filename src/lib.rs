@@ -161,8 +161,8 @@ pub use stampede_macros::coalesce;
 #[doc(hidden)]
 pub use stampede_runtime::__private;
 pub use stampede_runtime::{
-    Cache, CacheBuilder, Calls, Entry, FnEntry, InstallError, NoCache, Runs, Scope, Stats, Store, StoreBuilder,
-    Wrapped, fresh, is_background, no_cache, no_stale, store_for, uncached,
+    Cache, CacheBuilder, Calls, CircuitOpen, Entry, FnEntry, InstallError, NoCache, Runs, Scope, Stats, Store,
+    StoreBuilder, Timeout, Wrapped, fresh, is_background, no_cache, no_stale, store_for, uncached,
 };
 
 /// The examples of the README are compiled and run with the others.

@@ -12,8 +12,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use stampede::{
-    Cache, CacheBuilder, Calls, Entry, FnEntry, InstallError, NoCache, Runs, Scope, Stats, Store, StoreBuilder,
-    Wrapped, coalesce, fresh, is_background, no_cache, no_stale, store_for, uncached,
+    Cache, CacheBuilder, Calls, CircuitOpen, Entry, FnEntry, InstallError, NoCache, Runs, Scope, Stats, Store,
+    StoreBuilder, Timeout, Wrapped, coalesce, fresh, is_background, no_cache, no_stale, store_for, uncached,
 };
 
 /// Something of this type, to speak of. Nothing here is ever run.
@@ -68,6 +68,8 @@ fn types() {
     holds!(StoreBuilder:          yes yes yes yes yes);
     holds!(InstallError:          yes yes yes no no);
     holds!(Stats:                 yes yes yes yes yes);
+    holds!(Timeout:               yes yes yes yes yes);
+    holds!(CircuitOpen:           yes yes yes yes yes);
     holds!(Calls:                 yes yes yes yes yes);
     holds!(Runs:                  yes yes yes yes yes);
     // They name values and hold none.

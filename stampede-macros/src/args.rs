@@ -15,8 +15,17 @@ pub(crate) struct Args {
     pub(crate) key: Option<Said<Vec<Expr>>>,
     pub(crate) skip: Option<Said<Vec<Ident>>>,
     pub(crate) stale_while_revalidate: Option<Said<Expr>>,
+    pub(crate) stale_if_error: Option<Said<Expr>>,
     pub(crate) retry_after: Option<Said<Expr>>,
+    pub(crate) refresh_ahead: Option<Said<Expr>>,
+    pub(crate) xfetch: Option<Said<Expr>>,
+    pub(crate) jitter: Option<Said<Expr>>,
+    pub(crate) timeout: Option<Said<Expr>>,
+    pub(crate) soft_timeout: Option<Said<Expr>>,
     pub(crate) run_limit: Option<Said<Expr>>,
+    pub(crate) error_ttl: Option<Said<Expr>>,
+    pub(crate) breaker: Option<Said<BreakerArgs>>,
+    pub(crate) tags: Option<Said<Vec<Expr>>>,
     pub(crate) cache_if: Option<Said<Expr>>,
     pub(crate) share_error: Option<Said<Expr>>,
     pub(crate) store: Option<Said<Expr>>,
@@ -40,13 +49,28 @@ pub(crate) enum EntryName {
     LeftOut,
 }
 
-const ALLOWED: [&str; 15] = [
+/// What `breaker(…)` says.
+pub(crate) struct BreakerArgs {
+    pub(crate) failures: Expr,
+    pub(crate) reset_after: Expr,
+}
+
+const ALLOWED: [&str; 24] = [
     "ttl",
     "key",
     "skip",
     "stale_while_revalidate",
+    "stale_if_error",
     "retry_after",
+    "refresh_ahead",
+    "xfetch",
+    "jitter",
+    "timeout",
+    "soft_timeout",
     "run_limit",
+    "error_ttl",
+    "breaker",
+    "tags",
     "cache_if",
     "share_error",
     "store",
@@ -89,10 +113,19 @@ impl Args {
         };
         match word.to_string().as_str() {
             "ttl" => set(&mut self.ttl, word, || value(input)),
-            "key" => set(&mut self.key, word, || key(input)),
+            "key" => set(&mut self.key, word, || expressions(input, "key = \"tenant, user.id\"")),
             "skip" => set(&mut self.skip, word, || skip(input)),
             "stale_while_revalidate" => set(&mut self.stale_while_revalidate, word, || value(input)),
             "retry_after" => set(&mut self.retry_after, word, || value(input)),
+            "stale_if_error" => set(&mut self.stale_if_error, word, || value(input)),
+            "refresh_ahead" => set(&mut self.refresh_ahead, word, || value(input)),
+            "xfetch" => set(&mut self.xfetch, word, || value(input)),
+            "jitter" => set(&mut self.jitter, word, || value(input)),
+            "timeout" => set(&mut self.timeout, word, || value(input)),
+            "soft_timeout" => set(&mut self.soft_timeout, word, || value(input)),
+            "error_ttl" => set(&mut self.error_ttl, word, || value(input)),
+            "breaker" => set(&mut self.breaker, word.clone(), || breaker(&word, input)),
+            "tags" => set(&mut self.tags, word, || expressions(input, "tags = \"tenant, user.group\"")),
             "run_limit" => set(&mut self.run_limit, word, || value(input)),
             "cache_if" => set(&mut self.cache_if, word, || value(input)),
             "share_error" => set(&mut self.share_error, word, || value(input)),
@@ -125,16 +158,45 @@ fn value<T: Parse>(input: ParseStream<'_>) -> syn::Result<T> {
     input.parse()
 }
 
-fn key(input: ParseStream<'_>) -> syn::Result<Vec<Expr>> {
+fn expressions(input: ParseStream<'_>, example: &str) -> syn::Result<Vec<Expr>> {
     input.parse::<Token![=]>()?;
-    let text: LitStr = input.parse().map_err(|fault| {
-        syn::Error::new(fault.span(), "expected a string of expressions, as in key = \"tenant, user.id\"")
-    })?;
+    let text: LitStr = input
+        .parse()
+        .map_err(|fault| syn::Error::new(fault.span(), format!("expected a string of expressions, as in {example}")))?;
     let parts = text.parse_with(Punctuated::<Expr, Token![,]>::parse_terminated).map_err(|fault| {
-        let message = format!("{fault}: write expressions with commas between, as in key = \"tenant, user.id\"");
+        let message = format!("{fault}: write expressions with commas between, as in {example}");
         syn::Error::new(fault.span(), message)
     })?;
     Ok(parts.into_iter().collect())
+}
+
+/// The two parts of a breaker, in whatever order.
+fn breaker(word: &Ident, input: ParseStream<'_>) -> syn::Result<BreakerArgs> {
+    const EXAMPLE: &str = "write breaker(failures = 5, reset_after = \"30s\")";
+    if !input.peek(syn::token::Paren) {
+        return Err(syn::Error::new(word.span(), format!("`breaker` has two parts: {EXAMPLE}")));
+    }
+    let parts;
+    parenthesized!(parts in input);
+    let (mut failures, mut reset_after) = (None, None);
+    while !parts.is_empty() {
+        let part: Ident = parts.parse()?;
+        match part.to_string().as_str() {
+            "failures" => set(&mut failures, part, || value(&parts))?,
+            "reset_after" => set(&mut reset_after, part, || value(&parts))?,
+            unknown => {
+                return Err(syn::Error::new(part.span(), format!("`breaker` has no part `{unknown}`: {EXAMPLE}")));
+            }
+        }
+        if !parts.is_empty() {
+            parts.parse::<Token![,]>()?;
+        }
+    }
+    let missing = |part| syn::Error::new(word.span(), format!("`breaker` lacks `{part}`: {EXAMPLE}"));
+    Ok(BreakerArgs {
+        failures: failures.ok_or_else(|| missing("failures"))?.value,
+        reset_after: reset_after.ok_or_else(|| missing("reset_after"))?.value,
+    })
 }
 
 fn skip(input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {

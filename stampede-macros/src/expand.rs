@@ -247,6 +247,12 @@ fn call(model: &Model) -> TokenStream {
     } else {
         quote_spanned!(span=> __stampede::auto(__stampede_reply))
     };
+    let share = model.own_errors.iter().fold(share, |share, (name, word)| {
+        // At the user's word, but with names of ours: the word may come from a macro.
+        let span = word.span().resolved_at(Span::call_site());
+        let name = Ident::new(name, span);
+        quote_spanned!(span=> __stampede::#name(__stampede_reply, #share))
+    });
     let launch = Ident::new(if model.inline { "Inline" } else { "Detached" }, span);
     let start = start(model);
     let parts = parts(model);

@@ -16,6 +16,7 @@ mod expand;
 mod function;
 mod model;
 mod params;
+mod policies;
 mod rewrite;
 mod tokens;
 

@@ -16,6 +16,7 @@ use crate::diagnostics::Faults;
 use crate::duration;
 use crate::function::{Function, async_trait_output};
 use crate::params::Param;
+use crate::policies;
 use crate::rewrite::as_in_signature;
 use crate::tokens::{borrows, mentions};
 
@@ -49,6 +50,8 @@ pub(crate) struct Model {
     /// All that the attribute says of the arguments.
     pub(crate) said: TokenStream,
     pub(crate) share_error: Option<Expr>,
+    /// What the error has to be able to say: functions of the support module that see to it, with the words that ask for it.
+    pub(crate) own_errors: Vec<(&'static str, Ident)>,
     pub(crate) inline: bool,
     /// The cache's name, if it was given.
     pub(crate) name: Option<String>,
@@ -86,6 +89,7 @@ impl Model {
         let async_trait = async_trait_output(&sig);
         check_signature(&sig, &body, async_trait.is_some(), faults);
         check_contradictions(&args, faults);
+        policies::check(&args, faults);
 
         let rewritten = async_trait.map(|_| &body);
         let receiver = sig.receiver().cloned();
@@ -98,16 +102,26 @@ impl Model {
         }
         let key = key(&args, &params, &sig, faults);
         check_self(&args, &sig, &key, faults);
-        let store = args.store.map(|said| said.value);
+        let store = args.store.as_ref().map(|said| said.value.clone());
 
         let mut options = Vec::new();
-        let durations = [&args.ttl, &args.stale_while_revalidate, &args.retry_after, &args.run_limit];
+        let durations = [
+            &args.ttl,
+            &args.stale_while_revalidate,
+            &args.stale_if_error,
+            &args.retry_after,
+            &args.timeout,
+            &args.soft_timeout,
+            &args.run_limit,
+            &args.error_ttl,
+        ];
         for said in durations.into_iter().flatten() {
-            if let Some(value) = duration(said, faults) {
+            if let Some(value) = duration(&said.word, &said.value, faults) {
                 let setter = &said.word;
                 options.push(quote_spanned!(said.value.span()=> .#setter(#value)));
             }
         }
+        options.extend(policies::options(&args, faults));
         for Said { word, value } in [&args.cache_if, &args.weight].into_iter().flatten() {
             options.push(quote_spanned!(value.span()=> .#word(#value)));
         }
@@ -116,6 +130,7 @@ impl Model {
         let said: TokenStream = said.chain(options.iter().cloned()).collect();
         let companion = companion(args.entry.as_ref(), &sig, &params, &said, async_trait.is_some(), faults);
 
+        let own_errors = policies::own_errors(&args);
         let krate = args.krate.map_or_else(|| quote!(::stampede), |said| said.value.into_token_stream());
         let output = match (async_trait, &sig.output) {
             (Some(output), _) => output.clone(),
@@ -147,6 +162,7 @@ impl Model {
             store,
             options,
             said,
+            own_errors,
             share_error: args.share_error.map(|said| said.value),
             inline: args.inline.is_some(),
             name: args.name.map(|said| said.value.value()),
@@ -251,15 +267,6 @@ fn check_contradictions(args: &Args, faults: &mut Faults) {
             format!("`skip` leaves arguments out of the default key, and `{said}` names the key: write one of them"),
         );
     }
-    if let (Some(said), None) = (&args.stale_while_revalidate, &args.ttl) {
-        faults.at(&said.word, "`stale_while_revalidate` needs a `ttl` after which a value is stale: add `ttl = \"…\"`");
-    }
-    if let (Some(said), None) = (&args.retry_after, &args.stale_while_revalidate) {
-        faults.at(
-            &said.word,
-            "`retry_after` puts off the next refresh of an old value: add `stale_while_revalidate = \"…\"`",
-        );
-    }
 }
 
 /// A method whose key leaves `self` out, on a store that is not its own: two objects would share values.
@@ -346,11 +353,11 @@ fn unordered_key(collection: &str) -> String {
     )
 }
 
-fn duration(said: &Said<Expr>, faults: &mut Faults) -> Option<TokenStream> {
-    let expr = &said.value;
+/// The value of an argument that is a duration.
+pub(crate) fn duration(word: &Ident, expr: &Expr, faults: &mut Faults) -> Option<TokenStream> {
     if let Some(text) = as_string(expr) {
         return match duration::parse(&text.value()) {
-            Ok(duration) if duration.is_zero() && said.word == "run_limit" => {
+            Ok(duration) if duration.is_zero() && word == "run_limit" => {
                 faults.at(text, "a run needs some time: leave `run_limit` out for the default of 5 minutes");
                 None
             }
@@ -365,7 +372,7 @@ fn duration(said: &Said<Expr>, faults: &mut Faults) -> Option<TokenStream> {
         };
     }
     if let Expr::Lit(ExprLit { lit: Lit::Int(_) | Lit::Float(_), .. }) = expr {
-        faults.at(expr, format!("a duration needs a unit: write `{} = \"{}s\"`", said.word, expr.to_token_stream()));
+        faults.at(expr, format!("a duration needs a unit: write `{word} = \"{}s\"`", expr.to_token_stream()));
         return None;
     }
     Some(quote_spanned!(expr.span()=> __stampede::duration(#expr)))

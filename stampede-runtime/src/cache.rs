@@ -1,19 +1,20 @@
 //! Caches without the macro.
 
-use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
-use std::time::Duration;
+use std::marker::PhantomData;
 
 use serde::Serialize;
 
+use crate::builder::CacheBuilder;
 use crate::call::{Call, Id, Recipe};
 use crate::entry::Entry;
 use crate::launch::Detached;
 use crate::policy::Options;
+use crate::refusal::{Own, Refuse, Refusing};
 use crate::reply::{Auto, Divide, Fallible, Plain, Reply, ShareError, Value, auto};
-use crate::space::Space;
 use crate::store::Store;
+use crate::tags::{Tag, TagText};
 
 /// A cache with single flight for code that does without the macro: the key and the body are given at each call.
 ///
@@ -34,19 +35,40 @@ use crate::store::Store;
 /// assert_eq!(users.entry(&(tenant, id)).get().await, Some(user));
 /// # }
 /// ```
-pub struct Cache<V> {
-    id: Id,
-    store: Store,
-    options: Options<V>,
+///
+/// # Errors of its own
+///
+/// `X` says which errors a call can end in that the body did not give: none unless told; [`Timeout`](crate::Timeout) after
+/// [`CacheBuilder::timeout`], [`CircuitOpen`](crate::CircuitOpen) after [`CacheBuilder::breaker`], and a pair of them after
+/// both. Such a cache has no `get_with`, for that knows no errors, and the error type of its `try_get_with` implements
+/// `From` of each.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// use std::time::Duration;
+/// use stampede::{Cache, Timeout};
+///
+/// let users: Cache<String, Timeout> =
+///     Cache::builder("users").ttl(Duration::from_secs(5)).timeout(Duration::from_millis(300)).build();
+/// let user = users.try_get_with(&7, || async { std::io::Result::Ok("Ada".to_owned()).map_err(Into::into) });
+/// let user: Result<String, Box<dyn std::error::Error + Send + Sync>> = user.await;
+/// assert_eq!(user?, "Ada");
+/// # Ok(()) }
+/// ```
+pub struct Cache<V, X = Infallible> {
+    pub(crate) id: Id,
+    pub(crate) store: Store,
+    pub(crate) options: Options<V>,
+    pub(crate) own_errors: PhantomData<fn() -> X>,
 }
 
-impl<V> Clone for Cache<V> {
+impl<V, X> Clone for Cache<V, X> {
     fn clone(&self) -> Self {
-        Self { id: self.id, store: self.store.clone(), options: self.options }
+        Self { id: self.id, store: self.store.clone(), options: self.options.clone(), own_errors: PhantomData }
     }
 }
 
-impl<V> fmt::Debug for Cache<V> {
+impl<V, X> fmt::Debug for Cache<V, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").field("name", &self.id.name).finish_non_exhaustive()
     }
@@ -55,7 +77,7 @@ impl<V> fmt::Debug for Cache<V> {
 impl<V: Value> Cache<V> {
     /// Starts the description of a cache. The name tells it from other caches of the store.
     pub fn builder(name: &str) -> CacheBuilder<V> {
-        CacheBuilder { name: name.to_owned(), version: 1, store: None, options: Options::default() }
+        CacheBuilder::new(name)
     }
 
     /// The value for a key: a stored one, or that of a run of `init`, which all who ask for the key meanwhile share.
@@ -94,8 +116,10 @@ impl<V: Value> Cache<V> {
     {
         self.call(key, Reply::<V, V, Infallible, Plain>::NEW, init).await
     }
+}
 
-    /// The same for bodies that may fail. A value is stored, an error is not: it reaches everybody who waits for the run.
+impl<V: Value, X> Cache<V, X> {
+    /// [`get_with`](Cache::get_with) for bodies that may fail. A value is stored, an error is not: it reaches everybody who waits for the run.
     ///
     /// The error is `Clone`, or one of the types that hold any error (`anyhow::Error`, `eyre::Report`,
     /// `Box<dyn Error + Send + Sync>`); of those, a caller who was alone gets the original, and several get views with the
@@ -103,7 +127,7 @@ impl<V: Value> Cache<V> {
     ///
     /// # Errors
     ///
-    /// Those of the run.
+    /// Those of the run, and those that the cache has of its own: see [there](Self#errors-of-its-own).
     ///
     /// # Panics
     ///
@@ -111,7 +135,7 @@ impl<V: Value> Cache<V> {
     ///
     /// # Cancel safety
     ///
-    /// As [`get_with`](Self::get_with).
+    /// As [`get_with`](Cache::get_with).
     pub async fn try_get_with<K, S, F, E, M>(&self, key: &K, init: S) -> Result<V, E>
     where
         K: Serialize + ?Sized,
@@ -119,6 +143,8 @@ impl<V: Value> Cache<V> {
         F: Future<Output = Result<V, E>> + Send + 'static,
         E: ShareError<M> + Send + 'static,
         M: 'static,
+        X: 'static,
+        Own<X>: Refuse<E>,
     {
         self.call(key, Reply::<Result<V, E>, V, E, Fallible>::NEW, init).await
     }
@@ -129,91 +155,49 @@ impl<V: Value> Cache<V> {
         key: &K,
         reply: Reply<R, V, E, D>,
         start: S,
-    ) -> Call<R, V, E, D, Auto<M>, impl Fn() -> Options<V> + use<K, V, R, E, D, M, S, F>, S, F, Detached>
+    ) -> Call<R, V, E, D, Refusing<Auto<M>, Own<X>>, impl Fn() -> Options<V>, S, F, Detached>
     where
         K: Serialize + ?Sized,
         R: 'static,
         E: ShareError<M> + Send + 'static,
         D: Divide<R, V, E> + 'static,
         M: 'static,
+        X: 'static,
+        Own<X>: Refuse<E>,
         S: FnMut() -> F,
         F: Future<Output = R> + Send + 'static,
     {
-        let options = self.options;
-        let recipe = Recipe { share: auto(reply), options: move || options, start, launch: Detached };
+        let share = Refusing { share: auto(reply), refuse: Own::<X>::NEW };
+        let options = || self.options.clone();
+        let recipe = Recipe { share, options, start, launch: Detached };
         Call::new(self.id, Some(&self.store), key, recipe)
     }
 
     /// What is stored under a key, to be read, written and voided by hand.
     pub fn entry<K: Serialize + ?Sized>(&self, key: &K) -> Entry<V> {
-        Entry::new(self.id, self.store.clone(), key, self.options)
-    }
-}
-
-/// Describes a [`Cache`]. Made by [`Cache::builder`].
-#[must_use = "a description alone caches nothing: call `build`"]
-pub struct CacheBuilder<V> {
-    name: String,
-    version: u32,
-    store: Option<Store>,
-    options: Options<V>,
-}
-
-impl<V> fmt::Debug for CacheBuilder<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CacheBuilder").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl<V: Value> CacheBuilder<V> {
-    /// How long a value is fresh, from the moment its run ends. Unless told, nothing is stored: calls are coalesced only.
-    pub fn ttl(self, ttl: Duration) -> Self {
-        Self { options: self.options.ttl(ttl), ..self }
+        Entry::new(self.id, self.store.clone(), key, self.options.clone())
     }
 
-    /// How long after its TTL a value is still the answer at once, while one background run refreshes it. Off unless told.
-    pub fn stale_while_revalidate(self, window: Duration) -> Self {
-        Self { options: self.options.stale_while_revalidate(window), ..self }
-    }
-
-    /// How long after a failed or unstored refresh there is no further one for the key, while an old value can be served;
-    /// 1 s unless told.
-    pub fn retry_after(self, retry_after: Duration) -> Self {
-        Self { options: self.options.retry_after(retry_after), ..self }
-    }
-
-    /// How long a run may take before it is cancelled and those who still wait share a next one; 5 min unless told.
-    pub fn run_limit(self, run_limit: Duration) -> Self {
-        Self { options: self.options.run_limit(run_limit), ..self }
-    }
-
-    /// Stores only the values that it accepts; the others still reach those who wait.
-    pub fn cache_if(self, accepts: fn(&V) -> bool) -> Self {
-        Self { options: self.options.cache_if(accepts), ..self }
-    }
-
-    /// What a value weighs in a store that is bounded by weight; 1 unless told.
-    pub fn weight(self, weigh: fn(&V) -> u32) -> Self {
-        Self { options: self.options.weight(weigh), ..self }
-    }
-
-    /// Part of the cache's identity: caches of one name and two versions share nothing. 1 unless told.
-    pub fn version(self, version: u32) -> Self {
-        Self { version, ..self }
-    }
-
-    /// The store to use; the one in force at [`build`](Self::build) unless told.
-    pub fn store(self, store: &Store) -> Self {
-        Self { store: Some(store.clone()), ..self }
-    }
-
-    /// Builds the cache, on the store named or in force.
-    pub fn build(self) -> Cache<V> {
-        let name = match self.version {
-            1 => self.name,
-            version => format!("{} v{version}", self.name),
-        };
-        let (space, name) = Space::named(&name, TypeId::of::<V>());
-        Cache { id: Id { space, name }, store: self.store.unwrap_or_else(Store::current), options: self.options }
+    /// The same cache, whose values bear these tags besides: [`Store::invalidate_tag`] voids them with all others of that
+    /// tag. For tags that the key decides; those that all values bear are told to the [builder](CacheBuilder::tags).
+    ///
+    /// What is found in the store is an answer whatever its tags; the tags are those of runs that this handle's calls start,
+    /// and of values that its entries put.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let users = stampede::Cache::<String>::builder("tagged users").ttl(std::time::Duration::from_secs(5)).build();
+    /// let tenant = 7;
+    /// let user = users.tagged([format!("tenant:{tenant}")]).get_with(&(tenant, 1), || async { "Ada".to_owned() }).await;
+    /// assert_eq!(users.entry(&(tenant, 1)).get().await, Some(user));
+    /// stampede::Store::current().invalidate_tag("tenant:7").await;
+    /// assert_eq!(users.entry(&(tenant, 1)).get().await, None);
+    /// # }
+    /// ```
+    #[must_use = "the cache itself stays as it is"]
+    pub fn tagged<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>) -> Self {
+        let tags: Vec<Tag> = tags.into_iter().map(|tag| tag.tag()).collect();
+        let cache = self.clone();
+        Self { options: cache.options.tags(&tags), ..cache }
     }
 }

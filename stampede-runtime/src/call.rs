@@ -1,10 +1,12 @@
 //! The call algorithm: from a key to an answer.
 //!
-//! 1. Look into the store. A fresh value is the answer; a stale one is too, and starts a refresh unless one is under way or
-//!    put off.
-//! 2. Otherwise join the key's flight, or lead a new one: run the body in a task of its own, or (`inline`) in this one.
-//! 3. Wait. If the run is lost (its runtime or caller went away, or it reached its limit), one of those who wait starts the
-//!    next one.
+//! 1. Look into the store. What a value that is there comes to is for [`crate::policy`] to say: it is the answer; it is, and
+//!    a refresh is due, which is started unless one is under way; or a run is needed.
+//! 2. If so, join the key's flight, or lead a new one, if the breaker lets it start: run the body in a task of its own, or
+//!    (`inline`) in this one.
+//! 3. Wait, as long as the call's patience lasts. If the run is lost (its runtime or caller went away, or it reached its
+//!    limit), one of those who wait starts the next one. Where a run has failed, or time is up, an old value may make up
+//!    for it.
 //!
 //! 1 and 2 happen when the call is made, which is when the function is first polled; the future is what 3 needs, and no
 //! more: a hundred thousand callers may be waiting. Nothing here holds a lock while it waits, and dropping a call at any
@@ -12,30 +14,36 @@
 
 use std::any::TypeId;
 use std::collections::HashSet;
-use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use once_cell::sync::Lazy;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::context::{self, InRun, Mode, Within};
+use crate::breaker::{Permit, Refusal};
+use crate::context::{self, InRun, Within};
 use crate::cycle::Edge;
-use crate::execution::{Execution, Plan, split, take_error};
-use crate::flight::{Arrival, Outcome as Settled, Runner, Waiter};
+use crate::execution::{Execution, Plan, split};
+use crate::flight::{Arrival, Runner};
 use crate::flights::{Admission, Request};
-use crate::key::{Key, KeyBuf, KeyError};
-use crate::launch::{Driven, Launch, Launched, Refused};
+use crate::key::{KeyBuf, KeyError};
+use crate::launch::{Launch, Launched, Refused};
 use crate::memory::AnyStored;
-use crate::policy::{Age, Options};
+use crate::patience::{Lapse, Patience};
+use crate::policy::{self, Age, Mode, Options, Step};
+use crate::refusal::{CircuitOpen, Timeout};
 use crate::reply::{Divide, Share, Value};
 use crate::run::Run;
+use crate::settled::KeptError;
 use crate::space::{Site, Space};
 use crate::stats::Outcome;
 use crate::store::Store;
 use crate::sync::Mutex;
+use crate::tally::{Found, Tally, Ticket};
+use crate::waiting::{Role, Waiting};
 
 /// Which cache a call is about.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +96,8 @@ impl<R, V: Value, E, D, H, O, S, F, L> Unpin for Call<R, V, E, D, H, O, S, F, L>
 enum State<R, V: Value, E, D, H, F> {
     /// The store had it.
     Answered(V),
+    /// The store had an error, or no run may start.
+    Failed(Box<E>),
     /// A run is under way.
     Waiting(Waiting<R, V, E, D, H, F>),
     /// Past everything: the body runs here and now, for this call alone.
@@ -96,102 +106,12 @@ enum State<R, V: Value, E, D, H, F> {
     Over,
 }
 
-/// A call's place in a flight.
-struct Waiting<R, V: Value, E, D, H, F> {
-    waiter: Waiter<V>,
-    tally: Tally,
-    _edge: Option<Box<Edge>>,
-    /// The run, if it takes place here.
-    run: Option<Driven<R, V, E, D, H, F>>,
-    /// The old value that it is to replace, which will do if it fails.
-    old: Option<Box<Arc<AnyStored>>>,
-    /// Whether the run is this call's.
-    led: bool,
-}
-
 struct Uncached<F> {
     body: Pin<Box<Within<InRun, F>>>,
     run: Arc<Run>,
+    patience: Option<Pin<Box<Patience>>>,
     _edge: Option<Box<Edge>>,
     _tally: Tally,
-}
-
-/// Counts a call when it is over, in whatever way: as an error, or by the path that it had taken.
-struct Tally {
-    store: Store,
-    outcome: Outcome,
-}
-
-impl Tally {
-    fn took(&mut self, outcome: Outcome) {
-        // A call that goes past the store stays one that does, or what was saved would not add up.
-        if self.outcome != Outcome::Bypass {
-            self.outcome = outcome;
-        }
-    }
-
-    /// The caller's copy of a value. The call is an error if that panics.
-    fn copy<V: Clone>(&mut self, value: &V) -> V {
-        let path = self.outcome;
-        self.took(Outcome::Error);
-        let copy = value.clone();
-        self.took(path);
-        copy
-    }
-
-    /// Gives a call up with a panic.
-    fn panic(&mut self, message: &str) -> ! {
-        self.took(Outcome::Error);
-        panic!("stampede: {message}")
-    }
-}
-
-impl Drop for Tally {
-    fn drop(&mut self) {
-        self.store.flights().counters.call(self.outcome);
-    }
-}
-
-/// A question to the flights of a store.
-struct Ticket {
-    key: Key,
-    name: &'static str,
-    /// Only a run that a `fresh` call starts will do.
-    fresh: bool,
-    tally: Tally,
-}
-
-impl Ticket {
-    fn store(&self) -> &Store {
-        &self.tally.store
-    }
-
-    /// Whether the store is switched off for this call.
-    fn bypass(&self) -> bool {
-        self.tally.outcome == Outcome::Bypass
-    }
-
-    fn request<V>(&self, options: &Options<V>) -> Request {
-        let store = self.store();
-        Request {
-            run: Run::new(self.name, Arc::clone(&self.key), store.id()),
-            fresh: self.fresh,
-            stores: !self.bypass() && !store.cap(options.ttl).is_zero(),
-            counts: !self.bypass(),
-            run_limit: options.run_limit,
-            retry_after: options.retry_after,
-            epoch: store.epoch(),
-        }
-    }
-
-    /// What a run that has just ended may have stored.
-    fn look_again<V: Value>(&self) -> Option<Arc<AnyStored>> {
-        if self.fresh || self.bypass() {
-            return None;
-        }
-        let (stored, age) = self.store().look_up(&self.key)?;
-        (age == Age::Fresh && stored.downcast::<V>().is_some()).then_some(stored)
-    }
 }
 
 impl<R, V, E, D, H, O, S, F, L> Call<R, V, E, D, H, O, S, F, L>
@@ -236,51 +156,90 @@ where
             }
         };
         let bypass = store.is_bypassed();
-        let fresh = mode == Mode::Fresh;
-        let found = if bypass || fresh { None } else { store.look_up(key.as_bytes()) };
-        let ticket =
-            |store, outcome| Ticket { key: key.to_key(), name: id.name, fresh, tally: Tally { store, outcome } };
-        if let Some((stored, age)) = found
+        let found = if bypass || mode == Mode::Fresh { None } else { store.look_up(key.as_bytes()) };
+        if let Some((stored, Age::Fresh)) = &found
             && let Some(value) = stored.downcast::<V>()
         {
-            if age == Age::Fresh {
-                let mut tally = Tally { store, outcome: Outcome::Fresh };
-                return State::Answered(tally.copy(value));
-            }
-            if mode == Mode::Normal {
-                let mut ticket = ticket(store, Outcome::Stale);
-                let value = ticket.tally.copy(value);
-                return Self::stale(recipe, value, stored, ticket);
-            }
+            let mut tally = Tally { store, outcome: Outcome::Fresh };
+            return State::Answered(tally.copy(value));
         }
         let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
-        Self::ask(recipe, ticket(store, outcome))
+        let tally = Tally { store, outcome };
+        let ticket = Ticket { key: key.to_key(), name: id.name, mode, tally, patience: None };
+        match found {
+            Some((stored, age)) => Self::found(recipe, stored, age, ticket),
+            None => Self::ask(recipe, ticket),
+        }
+    }
+
+    /// The store has something that is not simply the answer.
+    fn found(
+        recipe: &mut Recipe<H, O, S, L>,
+        stored: Arc<AnyStored>,
+        age: Age,
+        mut ticket: Ticket,
+    ) -> State<R, V, E, D, H, F> {
+        if let Some(error) = stored.downcast::<KeptError>() {
+            return match error.take(recipe.share) {
+                Some(error) => Self::failed(error, ticket.tally),
+                None => Self::ask(recipe, ticket),
+            };
+        }
+        let Some(value) = stored.downcast::<V>() else { return Self::ask(recipe, ticket) };
+        let step = policy::step(age, ticket.mode, stored.is_put_off(Instant::now()));
+        if step == Step::Run {
+            return Self::ask(recipe, ticket);
+        }
+        ticket.tally.took(if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale });
+        let value = ticket.tally.copy(value);
+        if step == Step::Refresh { Self::refresh(recipe, value, &stored, ticket) } else { State::Answered(value) }
+    }
+
+    /// The call ends in an error without a run.
+    fn failed(error: E, mut tally: Tally) -> State<R, V, E, D, H, F> {
+        tally.took(Outcome::Error);
+        State::Failed(Box::new(error))
+    }
+
+    /// No run may start: an old value is the answer, or an error is.
+    fn refused(share: H, mut ticket: Ticket) -> State<R, V, E, D, H, F> {
+        let Ticket { key, mode, tally, name, .. } = &mut ticket;
+        if let Some(value) = tally.make_up(key, *mode, false) {
+            return State::Answered(value);
+        }
+        tally.took(Outcome::Error);
+        match share.circuit_open(CircuitOpen { cache: name }) {
+            Some(error) => Self::failed(error, ticket.tally),
+            None => tally.panic("a breaker is open, and the call has no error to say so"),
+        }
     }
 
     /// Runs the body here and now, for this call alone.
     fn uncached(recipe: &mut Recipe<H, O, S, L>, name: &'static str, store: Store) -> State<R, V, E, D, H, F> {
         let mut tally = Tally { store, outcome: Outcome::Bypass };
+        let patience = Patience::new(&(recipe.options)(), false);
         let run = Arc::new(Run::uncached(name));
         let edge = wait_edge(&run, true).unwrap_or_else(|chain| tally.panic(&chain));
         let body = Within::new(InRun::new(Arc::clone(&run), context::store()), (recipe.start)());
-        State::Uncached(Box::new(Uncached { body: Box::pin(body), run, _edge: edge, _tally: tally }))
+        State::Uncached(Box::new(Uncached { body: Box::pin(body), run, patience, _edge: edge, _tally: tally }))
     }
 
-    /// Answers with an old value and sees to a new one.
-    fn stale(
+    /// Answers with the value that is there and sees to a new one.
+    fn refresh(
         recipe: &mut Recipe<H, O, S, L>,
         value: V,
-        stored: Arc<AnyStored>,
+        stored: &Arc<AnyStored>,
         mut ticket: Ticket,
     ) -> State<R, V, E, D, H, F> {
-        if stored.is_put_off(Instant::now()) {
-            return State::Answered(value);
-        }
         recipe.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
         let options = (recipe.options)();
-        let done = || match ticket.store().look_up(&ticket.key) {
-            Some((stored, age)) => age == Age::Fresh || stored.is_put_off(Instant::now()),
-            None => false,
+        let mut permit = None;
+        let done = || {
+            // What was due a moment ago still is, unless it has been replaced or put off: chance is not asked again.
+            let done = ticket.store().look_up(&ticket.key).is_some_and(|(now, age)| {
+                now.is_put_off(Instant::now()) || age.is_fresh() && !Arc::ptr_eq(&now, stored)
+            });
+            done || ticket.tally.permit(&ticket.key, ticket.name, &options).map(|leave| permit = leave).is_err()
         };
         // What was stored once is to be stored again, whatever the body will say to that.
         let request = Request { stores: true, ..ticket.request(&options) };
@@ -290,36 +249,54 @@ where
         if L::DETACHED {
             drop(waiter);
             // A runtime that takes no more tasks has had its day: the old value will do.
-            let _ = Self::run(recipe, runner, &ticket.tally, options);
+            let _ = Self::run(recipe, runner, &ticket.tally, options, permit);
             return State::Answered(value);
         }
         // A run that cannot go on without its caller: this one waits for it, and the others get the old value.
         let Ok(edge) = wait_edge(&runner.run, true) else { return State::Answered(value) };
-        let run = Self::run(recipe, runner, &ticket.tally, options).unwrap_or_default();
-        let old = Some(Box::new(stored));
-        State::Waiting(Waiting { waiter, tally: ticket.tally, _edge: edge, run, old, led: true })
+        ticket.patience = Patience::new(&options, true);
+        let run = Self::run(recipe, runner, &ticket.tally, options, permit).unwrap_or_default();
+        let mut waiting = Waiting::new(waiter, ticket, edge);
+        (waiting.run, waiting.role) = (run, Role::Refreshes);
+        State::Waiting(waiting)
     }
 
     /// Joins the key's flight, or leads it.
     fn ask(recipe: &mut Recipe<H, O, S, L>, mut ticket: Ticket) -> State<R, V, E, D, H, F> {
         recipe.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
         let options = (recipe.options)();
-        let admission = ticket.store().flights().admit(ticket.request(&options), || ticket.look_again::<V>());
+        if ticket.patience.is_none() {
+            ticket.patience = Patience::new(&options, ticket.mode == Mode::Normal && !ticket.tally.bypass());
+        }
+        let mut permit = None;
+        let look = || {
+            ticket.look_again::<V, E, H>().or_else(|| match ticket.tally.permit(&ticket.key, ticket.name, &options) {
+                Ok(leave) => {
+                    permit = leave;
+                    None
+                }
+                Err(Refusal) => Some(Found::Refusal),
+            })
+        };
+        let admission = ticket.store().flights().admit(ticket.request(&options), look);
         let (waiter, runner) = match admission {
             Admission::Joined(waiter) => (waiter, None),
             Admission::Led(waiter, runner) => (waiter, Some(runner)),
-            Admission::Answered(stored) => {
-                ticket.tally.took(Outcome::Fresh);
-                return match stored.downcast::<V>() {
-                    Some(value) => State::Answered(ticket.tally.copy(value)),
-                    None => State::Over,
-                };
+            Admission::Answered(Found::Refusal) => return Self::refused(recipe.share, ticket),
+            Admission::Answered(Found::Answer(stored, outcome)) => {
+                ticket.tally.took(outcome);
+                if let Some(value) = stored.downcast::<V>() {
+                    return State::Answered(ticket.tally.copy(value));
+                }
+                let error = stored.downcast::<KeptError>().and_then(|error| error.take(recipe.share));
+                return error.map_or(State::Over, |error| Self::failed(error, ticket.tally));
             }
         };
         let edge = wait_edge(&waiter.run(), runner.is_some()).unwrap_or_else(|chain| ticket.tally.panic(&chain));
-        let waiting = Waiting { waiter, tally: ticket.tally, _edge: edge, run: None, old: None, led: false };
+        let mut waiting = Waiting::new(waiter, ticket, edge);
+        waiting.has_window = options.terms.have_window();
         match runner {
-            Some(runner) => Self::lead(recipe, waiting, runner, options),
+            Some(runner) => Self::lead(recipe, waiting, runner, options, permit),
             None => State::Waiting(waiting),
         }
     }
@@ -330,10 +307,11 @@ where
         mut waiting: Waiting<R, V, E, D, H, F>,
         runner: Runner<V>,
         options: Options<V>,
+        permit: Option<Permit>,
     ) -> State<R, V, E, D, H, F> {
         waiting.tally.took(Outcome::Miss);
-        waiting.led = true;
-        match Self::run(recipe, runner, &waiting.tally, options) {
+        waiting.role = Role::Leads;
+        match Self::run(recipe, runner, &waiting.tally, options, permit) {
             Ok(run) => waiting.run = run,
             Err(Refused) => waiting.tally.panic("the tokio runtime is shutting down and takes no more tasks"),
         }
@@ -346,13 +324,21 @@ where
         mut waiting: Waiting<R, V, E, D, H, F>,
         runner: Runner<V>,
     ) -> State<R, V, E, D, H, F> {
-        if let Some(value) = waiting.old() {
+        if runner.run.follows_timeout()
+            && let Some(value) = waiting.make_up()
+        {
             runner.decline();
             return State::Answered(value);
         }
         recipe.launch.check().unwrap_or_else(|message| waiting.tally.panic(message));
         let options = (recipe.options)();
-        Self::lead(recipe, waiting, runner, options)
+        match waiting.tally.permit(&runner.run.key, runner.run.name, &options) {
+            Ok(permit) => Self::lead(recipe, waiting, runner, options, permit),
+            Err(Refusal) => {
+                runner.decline();
+                Self::refused(recipe.share, waiting.into_ticket())
+            }
+        }
     }
 
     /// Starts a run.
@@ -361,8 +347,9 @@ where
         runner: Runner<V>,
         tally: &Tally,
         options: Options<V>,
+        permit: Option<Permit>,
     ) -> Launched<R, V, E, D, H, F> {
-        let plan = Plan { store: tally.store.clone(), options, bypass: tally.outcome == Outcome::Bypass };
+        let plan = Plan { store: tally.store.clone(), options, bypass: tally.bypass(), permit };
         let body = (recipe.start)();
         recipe.launch.launch(Execution::new(runner, plan, recipe.share, context::store(), body))
     }
@@ -386,11 +373,15 @@ where
         loop {
             match std::mem::replace(state, State::Over) {
                 State::Answered(value) => return Poll::Ready(D::join(Ok(value))),
+                State::Failed(error) => return Poll::Ready(D::join(Err(*error))),
                 State::Waiting(mut waiting) => match waiting.poll_arrival(cx) {
-                    Poll::Pending => {
-                        *state = State::Waiting(waiting);
-                        return Poll::Pending;
-                    }
+                    Poll::Pending => match waiting.poll_patience(cx, recipe.share) {
+                        Poll::Pending => {
+                            *state = State::Waiting(waiting);
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(answer) => return Poll::Ready(D::join(answer)),
+                    },
                     Poll::Ready(Arrival::TakenOver(runner)) => *state = Self::take_over(recipe, waiting, runner),
                     Poll::Ready(Arrival::Outdated) => *state = Self::ask(recipe, waiting.into_ticket()),
                     Poll::Ready(Arrival::Settled) => match waiting.answer(recipe.share) {
@@ -400,6 +391,10 @@ where
                 },
                 State::Uncached(mut uncached) => {
                     let Poll::Ready(output) = uncached.body.as_mut().poll(cx) else {
+                        let lapse = uncached.patience.as_mut().map(|patience| patience.as_mut().poll(cx));
+                        if let Some(Poll::Ready(Lapse::Hard(after))) = lapse {
+                            return Poll::Ready(D::join(Err(timed_out(recipe.share, uncached.run.name, after))));
+                        }
                         *state = State::Uncached(uncached);
                         return Poll::Pending;
                     };
@@ -411,67 +406,11 @@ where
     }
 }
 
-impl<R, V, E, D, H, F> Waiting<R, V, E, D, H, F>
-where
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E>,
-    H: Share<E>,
-    F: Future<Output = R>,
-{
-    /// Ready once the flight has an outcome, or a next run to be started; polls the run along the way if it takes place here.
-    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival<V>> {
-        if let Some(run) = &mut self.run
-            && run.as_mut().poll(cx).is_ready()
-        {
-            self.run = None;
-        }
-        self.waiter.poll_arrival(cx)
-    }
-
-    /// The old value that an inline refresh was to replace, if it is still what is stored.
-    fn old(&self) -> Option<V> {
-        let old = self.old.as_ref()?;
-        let (stored, _) = self.tally.store.look_up(&self.waiter.run().key)?;
-        if Arc::ptr_eq(old, &stored) { old.downcast::<V>().cloned() } else { None }
-    }
-
-    /// What the flight's outcome is to this call; a ticket to ask again if it is none.
-    fn answer(mut self, share: H) -> Result<Result<V, E>, Ticket> {
-        let outcome = self.waiter.flight.outcome();
-        if let Some(Settled::Value(stored)) = outcome
-            && let Some(value) = stored.value()
-        {
-            if self.old.is_some() {
-                self.tally.took(Outcome::Miss);
-            }
-            return Ok(Ok(self.tally.copy(value)));
-        }
-        if let Some(old) = self.old() {
-            return Ok(Ok(old));
-        }
-        match outcome {
-            Some(Settled::Error(settled)) => {
-                if let Some(error) = take_error(&mut **settled.lock(), share) {
-                    self.tally.took(Outcome::Error);
-                    return Ok(Err(error));
-                }
-                // An error of another type: a `Cache` was asked in two ways at once. This caller's own run will tell.
-            }
-            Some(Settled::Panic(payload, message)) => {
-                self.tally.took(Outcome::Error);
-                let original = if self.led { payload.lock().take() } else { None };
-                resume_unwind(original.unwrap_or_else(|| Box::new(message.to_string())));
-            }
-            Some(Settled::Value(_)) | None => {}
-        }
-        Err(self.into_ticket())
-    }
-
-    /// To ask once more.
-    fn into_ticket(self) -> Ticket {
-        let run = self.waiter.run();
-        Ticket { key: Arc::clone(&run.key), name: run.name, fresh: self.waiter.is_fresh(), tally: self.tally }
+/// The error of a call that took too long.
+pub(crate) fn timed_out<E, H: Share<E>>(share: H, cache: &'static str, after: Duration) -> E {
+    match share.timeout(Timeout { cache, after }) {
+        Some(error) => error,
+        None => panic!("stampede: a call of `{cache}` timed out, and has no error to say so"),
     }
 }
 

@@ -12,18 +12,9 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use crate::policy::Mode;
 use crate::run::Run;
 use crate::store::Store;
-
-/// How a call wants to be answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Mode {
-    #[default]
-    Normal,
-    NoStale,
-    Fresh,
-    Uncached,
-}
 
 thread_local! {
     static STORE: RefCell<Option<Store>> = const { RefCell::new(None) };

@@ -13,9 +13,11 @@ use tokio::time::Instant;
 use crate::call::{Id, warn_about_key};
 use crate::key::{Key, KeyBuf};
 use crate::memory::Stored;
-use crate::policy::{Age, Lifetime, Options};
+use crate::policy::{Lifetime, Options, Terms};
+use crate::random;
 use crate::reply::Value;
 use crate::store::Store;
+use crate::tags::Tags;
 
 type Weigh = Arc<dyn Fn(&dyn Any) -> u32 + Send + Sync>;
 
@@ -29,9 +31,9 @@ type Weigh = Arc<dyn Fn(&dyn Any) -> u32 + Send + Sync>;
 pub struct Entry<V> {
     store: Store,
     key: Option<Key>,
-    ttl: Duration,
-    stale: Duration,
+    terms: Terms,
     weigh: Option<Weigh>,
+    tags: Tags,
     value: PhantomData<fn(V) -> V>,
 }
 
@@ -41,9 +43,9 @@ impl<V> Clone for Entry<V> {
         Self {
             store: self.store.clone(),
             key: self.key.clone(),
-            ttl: self.ttl,
-            stale: self.stale,
+            terms: self.terms,
             weigh: self.weigh.clone(),
+            tags: self.tags.clone(),
             value: PhantomData,
         }
     }
@@ -51,7 +53,7 @@ impl<V> Clone for Entry<V> {
 
 impl<V> fmt::Debug for Entry<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("ttl", &self.ttl).finish_non_exhaustive()
+        f.debug_struct("Entry").field("ttl", &self.terms.ttl).finish_non_exhaustive()
     }
 }
 
@@ -67,14 +69,8 @@ impl<V> Entry<V> {
         };
         let weigh =
             options.weight.map(|weigh| -> Weigh { Arc::new(move |value| value.downcast_ref::<W>().map_or(1, weigh)) });
-        Self {
-            key,
-            ttl: store.cap(options.ttl),
-            stale: options.stale_while_revalidate,
-            weigh,
-            store,
-            value: PhantomData,
-        }
+        let terms = Terms { ttl: store.cap(options.terms.ttl), ..options.terms };
+        Self { key, terms, weigh, tags: options.tags, store, value: PhantomData }
     }
 
     /// Voids what is stored, and keeps what a run under way would store out of the store.
@@ -93,18 +89,38 @@ impl<V> Entry<V> {
         true
     }
 
+    /// Ends the TTL of what is stored: the old value is no hit any more, but stays for stale answers.
+    ///
+    /// From now on the value is as if its TTL had run out at this moment: it is served for `stale_while_revalidate` while a
+    /// run refreshes it, and for `stale_if_error` in place of errors, and is of no use where there is neither. What a run
+    /// under way returns was known before this, so it is delivered to those who wait and not stored, as with
+    /// [`invalidate`](Self::invalidate). A value whose TTL is over stays as it is. Says what `invalidate` says.
+    ///
+    /// # Cancel safety
+    ///
+    /// All is done when the future is first polled.
+    #[expect(clippy::unused_async, reason = "tiers beyond memory will have to be told, and that takes a round trip")]
+    pub async fn expire(&self) -> bool {
+        if let Some(key) = &self.key {
+            self.store.flights().supersede(key, || self.store.expire(key));
+        }
+        true
+    }
+
     fn read<W: Value>(&self) -> Option<W> {
         let (stored, age) = self.store.look_up(self.key.as_deref()?)?;
-        if age == Age::Fresh { stored.downcast::<W>().cloned() } else { None }
+        if age.is_fresh() { stored.downcast::<W>().cloned() } else { None }
     }
 
     fn write<W: Value>(&self, value: W) {
         let Some(key) = &self.key else { return };
         let weight = self.weigh.as_ref().map_or(1, |weigh| weigh(&value));
-        let life = Lifetime::starting(Instant::now(), self.ttl, self.stale);
-        let stored = Arc::new(Stored::new(value, life, self.store.epoch(), weight));
+        // How long a run would have taken is not known, so `xfetch` leaves this value alone.
+        let life = Lifetime::starting(Instant::now(), self.terms.ttl, &self.terms, Duration::ZERO, random::unit);
+        let bearing = self.tags.bearing(self.store.tags());
+        let stored = Arc::new(Stored::new(value, life, self.store.epoch(), bearing, weight));
         self.store.flights().supersede(key, || {
-            if self.ttl.is_zero() {
+            if self.terms.ttl.is_zero() {
                 self.store.forget(key);
             } else {
                 self.store.keep(Arc::clone(key), stored);

@@ -11,12 +11,15 @@ use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::breaker::Permit;
 use crate::context::{InRun, Within};
 use crate::flight::{Flight, Outcome, Runner};
-use crate::memory::Stored;
-use crate::policy::{Lifetime, Options};
+use crate::memory::{AnyStored, Stored};
+use crate::policy::{Lifetime, Options, Report};
+use crate::random;
 use crate::reply::{Divide, Reply, Share, Value, carried};
 use crate::run::Run;
+use crate::settled::{KeptError, Settled};
 use crate::stats::RunResult;
 use crate::store::Store;
 use crate::sync::Mutex;
@@ -37,6 +40,8 @@ pin_project! {
         body: Option<Within<InRun, F>>,
         #[pin]
         limit: Option<Sleep>,
+        // When the body was first polled, where that matters.
+        began: Option<Instant>,
         runner: Option<Runner<V>>,
         plan: Plan<V>,
         share: H,
@@ -50,6 +55,8 @@ pub(crate) struct Plan<V> {
     pub(crate) options: Options<V>,
     /// The store is switched off: nothing is written.
     pub(crate) bypass: bool,
+    /// The breaker's leave, where there is one.
+    pub(crate) permit: Option<Permit>,
 }
 
 /// How a body ended.
@@ -67,14 +74,8 @@ struct Verdict<V> {
     ttl: Duration,
     weight: u32,
     result: RunResult,
-}
-
-/// An error at rest in a flight.
-pub(crate) enum Settled<E, S> {
-    /// For the one caller who waits, as it came.
-    Alone(Option<E>),
-    /// For several.
-    Shared(S),
+    /// How long the run took, where that matters.
+    run_time: Duration,
 }
 
 impl<R, V, E, D, H, F> Execution<R, V, E, D, H, F>
@@ -85,7 +86,10 @@ where
     H: Share<E>,
     F: Future<Output = R>,
 {
-    pub(crate) fn new(runner: Runner<V>, plan: Plan<V>, share: H, scope: Option<Store>, body: F) -> Self {
+    pub(crate) fn new(runner: Runner<V>, mut plan: Plan<V>, share: H, scope: Option<Store>, body: F) -> Self {
+        if let Some(permit) = &mut plan.permit {
+            permit.begin(&runner.run);
+        }
         let context = InRun::new(Arc::clone(&runner.run), scope);
         Self {
             runner: Some(runner),
@@ -93,6 +97,7 @@ where
             share,
             body: Some(Within::new(context, body)),
             limit: None,
+            began: None,
             reply: Reply::NEW,
         }
     }
@@ -121,6 +126,10 @@ where
         let (run, deadline) = (&*runner.run, runner.deadline);
         run.begin();
         let plan = &*this.plan;
+        if plan.options.terms.xfetch > 0.0 && this.began.is_none() {
+            *this.began = Some(Instant::now());
+        }
+        let began = *this.began;
         let share = *this.share;
 
         let ended = catch_unwind(AssertUnwindSafe(|| {
@@ -129,7 +138,8 @@ where
             {
                 if let Poll::Ready(output) = body.poll(cx) {
                     this.body.set(None);
-                    return Poll::Ready(judge::<R, V, E, D, H>(output, run, plan, share));
+                    let run_time = began.map_or(Duration::ZERO, |began| began.elapsed());
+                    return Poll::Ready(judge::<R, V, E, D, H>(output, run, plan, share, run_time));
                 }
                 if !is_past(deadline, this.limit.as_mut(), cx) {
                     return Poll::Pending;
@@ -162,7 +172,7 @@ fn is_past(deadline: Instant, mut limit: Pin<&mut Option<Sleep>>, cx: &mut Conte
 }
 
 /// Takes a body's output apart and asks the application about it. Runs the user's code.
-fn judge<R, V, E, D, H>(output: R, run: &Run, plan: &Plan<V>, share: H) -> Ended<V, E>
+fn judge<R, V, E, D, H>(output: R, run: &Run, plan: &Plan<V>, share: H, run_time: Duration) -> Ended<V, E>
 where
     V: Value,
     D: Divide<R, V, E>,
@@ -172,12 +182,13 @@ where
         Ok(value) => value,
         Err(error) => return Ended::Error(error),
     };
-    let Plan { store, options, bypass } = plan;
+    let Plan { store, options, bypass, .. } = plan;
     let refused = run.said_no_cache() || options.cache_if.is_some_and(|accepts| !accepts(&value));
-    let ttl = if refused || *bypass || store.is_bypassed() { Duration::ZERO } else { store.cap(run.ttl(options.ttl)) };
+    let ttl =
+        if refused || *bypass || store.is_bypassed() { Duration::ZERO } else { store.cap(run.ttl(options.terms.ttl)) };
     let weight = if ttl.is_zero() { 0 } else { options.weight.map_or(1, |weigh| weigh(&value)) };
     let result = if refused { RunResult::NoCache } else { RunResult::Ok };
-    Ended::Value(Verdict { value, ttl, weight, result })
+    Ended::Value(Verdict { value, ttl, weight, result, run_time })
 }
 
 /// Takes a body's output apart; a `NoCache` that came as an error becomes the value that it is.
@@ -196,26 +207,34 @@ where
     })
 }
 
-fn finish<V, E, H>(runner: Runner<V>, plan: &Plan<V>, ended: Ended<V, E>)
+fn finish<V, E, H>(runner: Runner<V>, plan: &mut Plan<V>, ended: Ended<V, E>)
 where
     V: Value,
     E: Send + 'static,
     H: Share<E>,
 {
-    let Plan { store, options, bypass } = plan;
-    let key = &Arc::clone(&runner.run.key);
-    let now = Instant::now();
-    let put_off = || {
-        if !bypass {
-            store.put_off(key, options.retry_after);
+    let Plan { store, options, bypass, permit } = plan;
+    // Before those who wait are woken: they may ask again at once.
+    if let Some(permit) = permit {
+        match ended {
+            Ended::Value(_) => permit.report(Report::Success),
+            Ended::TimedOut if runner.run.is_over() => {} // for a reason that its drop will find
+            _ => permit.report(Report::Failure),
         }
-    };
+    }
+    let key = &Arc::clone(&runner.run.key);
+    let (epoch, bearing) = (runner.flight.epoch, &runner.flight.bearing.clone());
+    let is_void = || bearing.as_ref().is_some_and(|bearing| store.tags().voids(bearing));
+    let put_off = || !*bypass && store.put_off(key, options.retry_after);
+    let now = Instant::now();
     match ended {
-        Ended::Value(Verdict { value, ttl, weight, result }) => {
-            let life = Lifetime::starting(now, ttl, options.stale_while_revalidate);
-            let stored = Arc::new(Stored::new(value, life, runner.flight.epoch, weight));
+        Ended::Value(Verdict { value, ttl, weight, result, run_time }) => {
+            let life = Lifetime::starting(now, ttl, &options.terms, run_time, random::unit);
+            let stored = Arc::new(Stored::new(value, life, epoch, bearing.clone(), weight));
             let commit = || {
-                if ttl.is_zero() {
+                if is_void() {
+                    // Delivered, not stored.
+                } else if ttl.is_zero() {
                     put_off();
                 } else {
                     store.keep(Arc::clone(key), Arc::clone(&stored) as _);
@@ -223,15 +242,57 @@ where
             };
             runner.finish(result, commit, |_| Outcome::Value(Arc::clone(&stored)));
         }
-        Ended::Error(error) => runner.finish(RunResult::Error, put_off, |alone| {
-            let settled = if alone { Settled::Alone(Some(error)) } else { Settled::Shared(H::prepare(error)) };
-            Outcome::Error(Mutex::new(Box::new(settled)))
-        }),
-        Ended::Panic(payload) => runner.finish(RunResult::Panic, put_off, |_| {
-            let message = message_of(&*payload).into();
-            Outcome::Panic(Mutex::new(Some(payload)), message)
-        }),
+        Ended::Error(error) => {
+            let failed = Failed { result: RunResult::Error, says: None };
+            let ttl = if *bypass || store.is_bypassed() { Duration::ZERO } else { store.cap(options.error_ttl) };
+            if ttl.is_zero() {
+                failed.finish(runner, put_off, |alone| {
+                    if alone { Settled::Alone(Some(error)) } else { Settled::Shared(H::prepare(error)) }.into_outcome()
+                });
+                return;
+            }
+            let kept = KeptError::new(H::prepare(error));
+            let stored: Arc<AnyStored> =
+                Arc::new(Stored::new(kept, Lifetime::plain(now, ttl), epoch, bearing.clone(), 1));
+            let commit = || {
+                // An old value that can still be served is the better answer.
+                let old_stays = put_off();
+                if !old_stays && !is_void() {
+                    store.keep(Arc::clone(key), Arc::clone(&stored));
+                }
+                old_stays
+            };
+            failed.finish(runner, commit, |_| Settled::<E, H::Shared>::Kept(Arc::clone(&stored)).into_outcome());
+        }
+        Ended::Panic(payload) => {
+            let message: Arc<str> = message_of(&*payload).into();
+            let failed = Failed { result: RunResult::Panic, says: Some(&message) };
+            failed.finish(runner, put_off, |_| Outcome::Panic(Mutex::new(Some(payload)), Arc::clone(&message)));
+        }
         Ended::TimedOut => runner.time_out(),
+    }
+}
+
+/// A run that failed.
+struct Failed<'a> {
+    result: RunResult,
+    says: Option<&'a str>,
+}
+
+impl Failed<'_> {
+    /// Brings the flight to its end. `commit` says whether an old value stays in use; then nobody else may hear of this.
+    fn finish<V: Value>(
+        self,
+        runner: Runner<V>,
+        commit: impl FnOnce() -> bool,
+        outcome: impl FnOnce(bool) -> Outcome<V>,
+    ) {
+        let Self { result, says } = self;
+        let (run, mut old_stays) = (Arc::clone(&runner.run), false);
+        runner.finish(result, || old_stays = commit(), outcome);
+        if old_stays {
+            tracing::warn!(cache = run.name, ?result, says, "a run failed: the old value stays in use");
+        }
     }
 }
 
@@ -243,13 +304,5 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
         message
     } else {
         "a coalesced function panicked with a payload that is not text"
-    }
-}
-
-/// One caller's share of an error at rest, if it is of this type: see [`Settled`].
-pub(crate) fn take_error<E: 'static, H: Share<E>>(settled: &mut (dyn Any + Send), share: H) -> Option<E> {
-    match settled.downcast_mut::<Settled<E, H::Shared>>()? {
-        Settled::Alone(error) => error.take(),
-        Settled::Shared(shared) => Some(share.share(shared)),
     }
 }

@@ -20,7 +20,8 @@
 //! 1. The table holds at most one flight per key: the current one. Only a current flight stores its value, and it does so
 //!    under the lock of its key's shard, in the step that takes it out of the table.
 //! 2. Whoever takes a flight out of the table (`supersede`, `supersede_before`, a `fresh` call) ends its currency for good:
-//!    nobody joins it any more, and it stores nothing. Those who wait still get its outcome.
+//!    nobody joins it any more, and it stores nothing. Those who wait still get its outcome. A flight whose tags are voided
+//!    has lost its currency by that; whoever finds it in the table takes it out.
 //! 3. A flight has at most one run, known by its `Arc<Run>`. Only the [`Runner`] of that very run finishes it; a runner
 //!    whose run was taken from it changes nothing.
 //! 4. A closed flight stays closed. Who closed it, and no one else, settles its outcome. Nobody joins a closed flight:
@@ -51,6 +52,7 @@ use crate::policy::after;
 use crate::run::Run;
 use crate::stats::RunResult;
 use crate::sync::{AbortHandle, Handle, Mutex, MutexGuard, OnceCell, RuntimeFlavor, RuntimeId, sleep, sleep_until};
+use crate::tags::{Bearing, TagTable};
 use crate::wakers::{Place, Wakers};
 
 #[cfg(all(test, stampede_model))]
@@ -83,6 +85,8 @@ pub(crate) trait AnyFlight: Any + Send + Sync {
     /// The epoch of the store in which it began.
     fn epoch(&self) -> u64;
     fn is_fresh(&self) -> bool;
+    /// Whether one of its tags was invalidated since it began.
+    fn is_void(&self, tags: &TagTable) -> bool;
     /// Whether there is a run within its limit.
     fn is_under_way(&self) -> bool;
     /// The flight has left the table: it has lost its currency.
@@ -95,6 +99,8 @@ pub(crate) struct Flight<V: 'static> {
     fresh: bool,
     /// The epoch of the store in which it began.
     pub(crate) epoch: u64,
+    /// The tags that void it.
+    pub(crate) bearing: Option<Box<Bearing>>,
     counts: bool,
     run_limit: Duration,
     retry_after: Duration,
@@ -162,6 +168,10 @@ impl<V: Send + Sync + 'static> AnyFlight for Flight<V> {
         self.fresh
     }
 
+    fn is_void(&self, tags: &TagTable) -> bool {
+        self.bearing.as_ref().is_some_and(|bearing| tags.voids(bearing))
+    }
+
     fn is_under_way(&self) -> bool {
         let core = self.core.lock();
         core.phase == Phase::Running && Instant::now() < core.deadline
@@ -182,6 +192,7 @@ impl<V: Send + Sync + 'static> Flight<V> {
         let flight = Arc::new(Self {
             fresh: request.fresh,
             epoch: request.epoch,
+            bearing: request.bearing,
             counts: request.counts,
             run_limit: request.run_limit,
             retry_after: request.retry_after,
@@ -236,15 +247,19 @@ impl<V: Send + Sync + 'static> Flight<V> {
 
     /// The run is lost, if it is (still) this flight's: those who wait are to start the next one.
     fn lose(&self, run: &Arc<Run>, lost: Lost, flights: &Flights) {
+        let mut old_stays = false;
         if lost == Lost::TimedOut {
             let locked = flights.lock(&self.key);
             if locked.is_current(self) && !run.is_over() {
-                flights.limit_reached(&self.key, self.retry_after);
+                old_stays = flights.limit_reached(&self.key, self.retry_after);
             }
         }
         let mut core = self.core.lock();
         if core.phase != Phase::Running || !Arc::ptr_eq(&core.run, run) {
             return;
+        }
+        if lost == Lost::TimedOut {
+            run.time_out();
         }
         let task = core.end_run(Phase::Vacant);
         let wakers = core.wakers.all();
@@ -258,6 +273,9 @@ impl<V: Send + Sync + 'static> Flight<V> {
         wakers.into_iter().for_each(Waker::wake);
         if let Some(task) = task {
             task.abort();
+        }
+        if old_stays {
+            tracing::warn!(cache = run.name, "a run reached its limit: the old value stays in use");
         }
     }
 
@@ -389,9 +407,9 @@ impl<V: Send + Sync + 'static> Waiter<V> {
         Arc::clone(&self.flight.core.lock().run)
     }
 
-    /// Whether only a run that a `fresh` call starts will do.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.flight.fresh
+    /// Whether the flight's run before this one reached its limit.
+    pub(crate) fn follows_timeout(&self) -> bool {
+        self.flight.core.lock().run.follows_timeout()
     }
 
     /// Sees to it that the limit of runs is kept even if whoever runs them is never polled again: in its caller's task, or

@@ -14,6 +14,7 @@ use crate::run::Run;
 use crate::stats::{Counters, RunResult};
 use crate::sync::plain::AtomicUsize;
 use crate::sync::{Mutex, MutexGuard, Ordering};
+use crate::tags::{Bearing, TagTable};
 
 // A power of two. A model looks at one key, and has no time for shards that it does not use.
 const SHARDS: usize = if cfg!(all(test, stampede_model)) { 1 } else { 64 };
@@ -25,11 +26,12 @@ pub(crate) struct Flights {
     pub(crate) counters: Counters,
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
+    pub(crate) tags: TagTable,
     /// What is to be done when a run reaches its limit while its flight is current: put the next refresh off.
     on_limit: OnLimit,
 }
 
-type OnLimit = Box<dyn Fn(&[u8], Duration) + Send + Sync>;
+type OnLimit = Box<dyn Fn(&[u8], Duration) -> bool + Send + Sync>;
 
 type Shard = HashMap<Key, Arc<dyn AnyFlight>>;
 
@@ -72,12 +74,14 @@ pub(crate) struct Request {
     pub(crate) retry_after: Duration,
     /// The store's epoch.
     pub(crate) epoch: u64,
+    /// The tags that void the run.
+    pub(crate) bearing: Option<Box<Bearing>>,
 }
 
 impl Flights {
     /// No flights. `on_limit` is told the key and the `retry_after` of each current run that reaches its limit, under the
-    /// key's lock.
-    pub(crate) fn new(on_limit: impl Fn(&[u8], Duration) + Send + Sync + 'static) -> Self {
+    /// key's lock, and says whether an old value is left to be served.
+    pub(crate) fn new(on_limit: impl Fn(&[u8], Duration) -> bool + Send + Sync + 'static) -> Self {
         Self {
             on_limit: Box::new(on_limit),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -85,6 +89,7 @@ impl Flights {
             counters: Counters::default(),
             in_flight: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            tags: TagTable::default(),
         }
     }
 
@@ -120,9 +125,9 @@ impl Flights {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A current run has reached its limit. The key is locked.
-    pub(crate) fn limit_reached(&self, key: &[u8], retry_after: Duration) {
-        (self.on_limit)(key, retry_after);
+    /// A current run has reached its limit. The key is locked. Says whether an old value is left to be served.
+    pub(crate) fn limit_reached(&self, key: &[u8], retry_after: Duration) -> bool {
+        (self.on_limit)(key, retry_after)
     }
 
     pub(crate) fn lock(&self, key: &[u8]) -> Locked<'_> {
@@ -140,7 +145,7 @@ impl Flights {
     {
         let key = Key::clone(&request.run.key);
         let mut locked = self.lock(&key);
-        let current = locked.shard.get(&key);
+        let current = locked.shard.get(&key).filter(|current| !current.is_void(&self.tags));
         if let Some(current) = current
             && (current.is_fresh() || !request.fresh)
             && let Some(waiter) = Waiter::join(self, current)
@@ -175,7 +180,7 @@ impl Flights {
         let key = Key::clone(&request.run.key);
         loop {
             let mut locked = self.lock(&key);
-            let current = locked.shard.get(&key);
+            let current = locked.shard.get(&key).filter(|current| !current.is_void(&self.tags));
             if current.is_some_and(|current| current.is_under_way()) {
                 return None;
             }
@@ -194,9 +199,11 @@ impl Flights {
             }
             let runner = Flight::lead(self, request);
             let waiter = runner.wait();
-            let closed = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
+            let replaced = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
             drop(locked);
-            drop(closed);
+            if let Some(replaced) = replaced {
+                replaced.superseded(self);
+            }
             return Some((waiter, runner));
         }
     }

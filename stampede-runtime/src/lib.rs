@@ -3,6 +3,8 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))] // a library has no business giving up
 
 mod aside;
+mod breaker;
+mod builder;
 mod cache;
 mod call;
 mod context;
@@ -15,21 +17,30 @@ mod key;
 mod launch;
 mod memory;
 mod nocache;
+mod patience;
 mod policy;
+mod random;
+mod refusal;
 mod reply;
 mod run;
+mod settled;
 mod snapshot;
 mod space;
 mod stats;
 mod store;
 mod support;
 mod sync;
+mod tags;
+mod tally;
+mod waiting;
 mod wakers;
 mod wrappers;
 
-pub use cache::{Cache, CacheBuilder};
+pub use builder::CacheBuilder;
+pub use cache::Cache;
 pub use entry::{Entry, FnEntry};
 pub use nocache::{NoCache, is_background, no_cache, store_for};
+pub use refusal::{CircuitOpen, Timeout};
 pub use stats::{Calls, Runs, Stats};
 pub use store::{InstallError, Scope, Store, StoreBuilder};
 pub use wrappers::{Wrapped, fresh, no_stale, uncached};
@@ -39,9 +50,13 @@ pub use wrappers::{Wrapped, fresh, no_stale, uncached};
 pub mod __private {
     pub use crate::launch::{Detached, Inline};
     pub use crate::policy::Options;
+    #[cfg(feature = "test-util")]
+    pub use crate::random::seed;
+    pub use crate::refusal::{with_breaker, with_errors, with_timeout};
     pub use crate::reply::{Auto, Named, Probe, ProbeOther, Reply, auto, kept};
     pub use crate::snapshot::{Snap, SnapRef, SnapValue};
     pub use crate::space::Site;
     pub use crate::store::Store;
     pub use crate::support::*;
+    pub use crate::tags::TagText;
 }

@@ -14,17 +14,25 @@ use tokio::time::Instant;
 
 use crate::aside::{Careful, Holding};
 use crate::key::Key;
-use crate::policy::{Age, Lifetime, after};
+use crate::policy::{Age, Lifetime, after, nanos};
+use crate::random;
+use crate::settled::KeptError;
 use crate::sync::{AtomicU64, Ordering};
+use crate::tags::{Bearing, TagTable};
 
 /// A value at rest, with what the policy needs to judge it.
 pub(crate) struct Stored<V: ?Sized> {
     pub(crate) life: Lifetime,
     /// The store's epoch when the value's run began: a `clear` since then voids it.
     epoch: u64,
+    /// The same as long as a glance at the lifetime tells all; zero where there is more to look at.
+    glance: AtomicU64,
     weight: u32,
-    /// No refresh before this, in nanoseconds since the value's freshness ended.
+    /// No refresh before this, in nanoseconds since the end of the TTL: less than none before that.
     retry_at: AtomicU64,
+    /// How much earlier than that the TTL has ended by `expire`, in nanoseconds.
+    expired_by: AtomicU64,
+    bearing: Option<Box<Bearing>>,
     value: V,
 }
 
@@ -32,8 +40,18 @@ pub(crate) struct Stored<V: ?Sized> {
 pub(crate) type AnyStored = Stored<dyn Any + Send + Sync>;
 
 impl<V> Stored<Careful<V>> {
-    pub(crate) fn new(value: V, life: Lifetime, epoch: u64, weight: u32) -> Self {
-        Self { life, epoch, weight, retry_at: AtomicU64::new(0), value: Careful::new(value) }
+    /// A value whose run began in this epoch (from 1) and with these tags.
+    pub(crate) fn new(value: V, life: Lifetime, epoch: u64, bearing: Option<Box<Bearing>>, weight: u32) -> Self {
+        Self {
+            life,
+            epoch,
+            glance: AtomicU64::new(if bearing.is_some() { 0 } else { epoch }),
+            weight,
+            retry_at: AtomicU64::new(i64::MIN.cast_unsigned()),
+            expired_by: AtomicU64::new(0),
+            bearing,
+            value: Careful::new(value),
+        }
     }
 }
 
@@ -45,25 +63,60 @@ impl<V> Stored<Careful<V>> {
 }
 
 impl<V: ?Sized> Stored<V> {
-    pub(crate) fn age(&self, now: Instant, epoch: u64) -> Age {
-        if self.epoch < epoch { Age::Dead } else { self.life.at(now) }
+    /// What the value is good for, in this epoch of the store and with these tags voided.
+    pub(crate) fn age(&self, now: Instant, epoch: u64, tags: &TagTable) -> Age {
+        // Pairs with `expire`.
+        if self.glance.load(Ordering::Acquire) >= epoch && now < self.life.refresh_at {
+            return Age::Fresh;
+        }
+        self.look_closer(now, epoch, tags)
+    }
+
+    #[cold]
+    fn look_closer(&self, now: Instant, epoch: u64, tags: &TagTable) -> Age {
+        if self.epoch < epoch || self.bearing.as_ref().is_some_and(|bearing| tags.voids(bearing)) {
+            return Age::Dead;
+        }
+        let forward = Duration::from_nanos(self.expired_by.load(Ordering::Relaxed));
+        self.life.at(after(now, forward), random::unit)
+    }
+
+    /// Ends the TTL now, if it has not ended. The windows beyond it are as long as they were.
+    fn expire(&self, now: Instant) {
+        let left = nanos(self.life.fresh_until.saturating_duration_since(now));
+        if self.expired_by.load(Ordering::Relaxed) == 0 && left > 0 {
+            self.expired_by.store(left, Ordering::Relaxed);
+            // Pairs with `age`: who sees this sees that.
+            self.glance.store(0, Ordering::Release);
+        }
     }
 
     /// Keeps refreshes away until `then`.
     fn put_off(&self, then: Instant) {
-        let nanos = then.saturating_duration_since(self.life.fresh_until).as_nanos();
-        self.retry_at.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.retry_at.store(self.since_ttl(then).cast_unsigned(), Ordering::Relaxed);
     }
 
+    /// Whether they are kept away.
     pub(crate) fn is_put_off(&self, now: Instant) -> bool {
-        let nanos = now.saturating_duration_since(self.life.fresh_until).as_nanos();
-        nanos < u128::from(self.retry_at.load(Ordering::Relaxed))
+        self.since_ttl(now) < self.retry_at.load(Ordering::Relaxed).cast_signed()
+    }
+
+    /// The nanoseconds since the end of the TTL; before it, less than none.
+    fn since_ttl(&self, now: Instant) -> i64 {
+        let signed = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        signed(now.saturating_duration_since(self.life.fresh_until))
+            - signed(self.life.fresh_until.saturating_duration_since(now))
     }
 }
 
 impl AnyStored {
     pub(crate) fn downcast<V: Any>(&self) -> Option<&V> {
         self.value.downcast_ref::<Careful<V>>()?.get()
+    }
+
+    /// Whether it is an error that is stored.
+    pub(crate) fn is_error(&self) -> bool {
+        self.value.is::<Careful<KeptError>>()
     }
 }
 
@@ -135,10 +188,22 @@ impl Memory {
         self.cache.invalidate(key);
     }
 
-    /// Keeps refreshes of what is stored under a key away for this long.
-    pub(crate) fn put_off(&self, key: &[u8], retry_after: Duration) {
-        if let Some(stored) = self.get(key) {
-            stored.put_off(after(Instant::now(), retry_after));
+    /// Keeps refreshes of the value that is stored under a key away for this long. Says whether there is one.
+    pub(crate) fn put_off(&self, key: &[u8], retry_after: Duration) -> bool {
+        let now = Instant::now();
+        let value = self.get(key).filter(|stored| !stored.is_error() && now < stored.life.dead_at());
+        if let Some(stored) = &value {
+            stored.put_off(after(now, retry_after));
+        }
+        value.is_some()
+    }
+
+    /// Ends the TTL of the value that is stored under a key. A stored error is of no use after its own.
+    pub(crate) fn expire(&self, key: &[u8]) {
+        match self.get(key) {
+            Some(stored) if stored.is_error() => self.remove(key),
+            Some(stored) => stored.expire(Instant::now()),
+            None => {}
         }
     }
 
@@ -160,7 +225,7 @@ struct WhenDead;
 
 impl WhenDead {
     fn remaining(stored: &AnyStored) -> Duration {
-        stored.life.stale_until.saturating_duration_since(Instant::now())
+        stored.life.dead_at().saturating_duration_since(Instant::now())
     }
 }
 

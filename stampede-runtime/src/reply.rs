@@ -11,6 +11,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::nocache::NoCache;
+use crate::refusal::{CircuitOpen, Timeout};
 
 /// What can be kept and handed to many callers.
 #[diagnostic::on_unimplemented(
@@ -147,6 +148,16 @@ pub trait Share<E>: Copy {
 
     /// The error as such, if it can hold any error there is.
     fn as_error(self, error: &E) -> Option<&(dyn Error + 'static)>;
+
+    /// What a caller gets who has waited for too long, where calls are bounded.
+    fn timeout(self, _: Timeout) -> Option<E> {
+        None
+    }
+
+    /// What a caller gets whose run may not start, where there is a breaker.
+    fn circuit_open(self, _: CircuitOpen) -> Option<E> {
+        None
+    }
 }
 
 /// Which of the ways to share an error a type has.

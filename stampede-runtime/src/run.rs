@@ -20,6 +20,9 @@ pub(crate) struct Run {
     waiters: AtomicUsize,
     begun: AtomicBool,
     over: AtomicBool,
+    timed_out: AtomicBool,
+    /// It takes over from a run that reached its limit.
+    follows_timeout: bool,
     no_cache: AtomicBool,
     store_for: Mutex<Option<Duration>>,
 }
@@ -27,18 +30,20 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(name: &'static str, key: Key, store: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self::numbered(NEXT.fetch_add(1, Ordering::Relaxed), name, key, store, 0)
+        Self::numbered(NEXT.fetch_add(1, Ordering::Relaxed), name, key, store)
     }
 
-    fn numbered(id: u64, name: &'static str, key: Key, store: usize, waiters: usize) -> Self {
+    fn numbered(id: u64, name: &'static str, key: Key, store: usize) -> Self {
         Self {
             id,
             name,
             key,
             store,
-            waiters: AtomicUsize::new(waiters),
+            waiters: AtomicUsize::new(0),
             begun: AtomicBool::new(false),
             over: AtomicBool::new(false),
+            timed_out: AtomicBool::new(false),
+            follows_timeout: false,
             no_cache: AtomicBool::new(false),
             store_for: Mutex::new(None),
         }
@@ -46,7 +51,25 @@ impl Run {
 
     /// The run that takes over from this one.
     pub(crate) fn next(&self) -> Self {
-        Self::numbered(self.id, self.name, Key::clone(&self.key), self.store, self.waiters())
+        let next = Self::numbered(self.id, self.name, Key::clone(&self.key), self.store);
+        next.set_waiters(self.waiters());
+        // A run that never began changes nothing.
+        let follows_timeout = self.has_timed_out() || self.follows_timeout && !self.has_begun();
+        Self { follows_timeout, ..next }
+    }
+
+    /// Notes that the run reached its limit.
+    pub(crate) fn time_out(&self) {
+        self.timed_out.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_timed_out(&self) -> bool {
+        self.timed_out.load(Ordering::Relaxed)
+    }
+
+    /// Whether the run before it in its flight reached its limit.
+    pub(crate) fn follows_timeout(&self) -> bool {
+        self.follows_timeout
     }
 
     /// Notes that the body has been polled.

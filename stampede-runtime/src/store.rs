@@ -10,6 +10,7 @@ use once_cell::sync::OnceCell;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+use crate::breaker::Breakers;
 use crate::context::{self, InStore, Within};
 use crate::flights::Flights;
 use crate::key::Key;
@@ -17,6 +18,7 @@ use crate::memory::{AnyStored, Bounds, Memory};
 use crate::policy::Age;
 use crate::stats::Stats;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::tags::{Tag, TagTable};
 
 /// How many entries the default store holds.
 const DEFAULT_ENTRIES: u64 = 10_000;
@@ -43,8 +45,9 @@ pub struct Store {
 struct Inner {
     memory: Arc<Memory>,
     flights: Arc<Flights>,
+    breakers: Breakers,
     max_ttl: Duration,
-    /// Raised by `clear`: what began in an earlier epoch is void.
+    /// From 1, and raised by `clear`: what began in an earlier epoch is void.
     epoch: AtomicU64,
     bypass: AtomicBool,
 }
@@ -130,6 +133,42 @@ impl Store {
         self.inner.memory.clear();
     }
 
+    /// Voids every entry that bears a tag, of whatever function or cache, and what runs under way would store with it.
+    ///
+    /// Those runs are delivered to the callers that wait for them, and not to later ones: these start another. It takes the
+    /// same short time for any number of entries; their memory is freed as they are looked up, or make room for others.
+    /// Says whether every tier of the store has heard of it; with memory alone, that is always so.
+    ///
+    /// The store remembers the last 16 384 different tags that were invalidated. When it forgets one, whatever bears any
+    /// tag and has not been looked at since that invalidation is void as well: it may be run again, and is never served.
+    ///
+    /// # Cancel safety
+    ///
+    /// All is done when the future is first polled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use stampede::{Store, coalesce};
+    ///
+    /// #[coalesce(ttl = "1h", tags = "format!(\"tenant:{tenant}\")")]
+    /// async fn orders(tenant: u64, page: u32) -> Vec<u64> {
+    ///     vec![tenant, page.into()]
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// orders(7, 1).await;
+    /// orders(7, 2).await;
+    /// Store::current().invalidate_tag("tenant:7").await;
+    /// assert_eq!(orders_entry(7, 1).get().await, None);
+    /// # }
+    /// ```
+    #[expect(clippy::unused_async, reason = "tiers beyond memory will have to be told, and that takes a round trip")]
+    pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> bool {
+        self.tags().invalidate(Tag::new(tag.as_ref()));
+        true
+    }
+
     /// Switches the store off, or on again: while it is off, calls neither read nor write it. Calls for one key still
     /// share a run. For incidents.
     pub fn bypass(&self, bypass: bool) {
@@ -153,6 +192,14 @@ impl Store {
         Arc::as_ptr(&self.inner).addr()
     }
 
+    pub(crate) fn tags(&self) -> &TagTable {
+        &self.inner.flights.tags
+    }
+
+    pub(crate) fn breakers(&self) -> &Breakers {
+        &self.inner.breakers
+    }
+
     pub(crate) fn flights(&self) -> &Arc<Flights> {
         &self.inner.flights
     }
@@ -173,7 +220,7 @@ impl Store {
     /// What is stored under a key and what it is good for.
     pub(crate) fn look_up(&self, key: &[u8]) -> Option<(Arc<AnyStored>, Age)> {
         let stored = self.inner.memory.get(key)?;
-        let age = stored.age(Instant::now(), self.epoch());
+        let age = stored.age(Instant::now(), self.epoch(), self.tags());
         (age != Age::Dead).then_some((stored, age))
     }
 
@@ -181,9 +228,14 @@ impl Store {
         self.inner.memory.insert(key, stored);
     }
 
-    /// Keeps refreshes of what is stored away for this long.
-    pub(crate) fn put_off(&self, key: &[u8], retry_after: Duration) {
-        self.inner.memory.put_off(key, retry_after);
+    /// Keeps refreshes of the value that is stored away for this long. Says whether there is one.
+    pub(crate) fn put_off(&self, key: &[u8], retry_after: Duration) -> bool {
+        self.look_up(key).is_some() && self.inner.memory.put_off(key, retry_after)
+    }
+
+    /// Ends the TTL of what is stored.
+    pub(crate) fn expire(&self, key: &[u8]) {
+        self.inner.memory.expire(key);
     }
 
     pub(crate) fn forget(&self, key: &[u8]) {
@@ -225,17 +277,15 @@ impl StoreBuilder {
         let memory = Arc::new(Memory::new(bounds));
         // What is stored does not outlive the store, even if a flight does.
         let values = Arc::downgrade(&memory);
-        let put_off = move |key: &[u8], retry_after| {
-            if let Some(memory) = values.upgrade() {
-                memory.put_off(key, retry_after);
-            }
-        };
+        let put_off =
+            move |key: &[u8], retry_after| values.upgrade().is_some_and(|memory| memory.put_off(key, retry_after));
         Store {
             inner: Arc::new(Inner {
                 memory,
                 flights: Arc::new(Flights::new(put_off)),
                 max_ttl: self.max_ttl,
-                epoch: AtomicU64::new(0),
+                breakers: Breakers::default(),
+                epoch: AtomicU64::new(1),
                 bypass: AtomicBool::new(false),
             }),
         }

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::context::{InMode, Mode, Within};
+use crate::context::{InMode, Within};
+use crate::policy::Mode;
 
 /// Makes coalesced calls run now: no stored value will do, fresh or stale.
 ///

@@ -1,0 +1,132 @@
+//! The arguments about freshness and failure: their values, and what contradicts what.
+
+use std::time::Duration;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Expr, ExprLit, ExprUnary, Lit, UnOp};
+
+use crate::args::{Args, Said, as_string};
+use crate::diagnostics::Faults;
+use crate::duration;
+use crate::model;
+
+/// The options that are not durations, each as the call of a setter.
+pub(crate) fn options(args: &Args, faults: &mut Faults) -> Vec<TokenStream> {
+    let mut options = Vec::new();
+    let shares: [(_, fn(f64) -> bool, _); 3] = [
+        (&args.refresh_ahead, |share| share > 0.0 && share < 1.0, "a share of the TTL, between 0 and 1, as in 0.8"),
+        (&args.xfetch, |beta| beta > 0.0, "β, a number above 0, as in 1.0"),
+        (&args.jitter, |share| (0.0..1.0).contains(&share), "a share of the TTL, from 0 to below 1, as in 0.1"),
+    ];
+    for (said, fits, what) in shares {
+        let Some(Said { word, value }) = said else { continue };
+        let value = match (number(value), as_string(value)) {
+            (Some(number), _) if fits(number) => quote_spanned!(value.span()=> #number),
+            (None, None) => value.to_token_stream(),
+            _ => {
+                faults.at(value, format!("`{word}` is {what}"));
+                continue;
+            }
+        };
+        options.push(quote_spanned!(value.span()=> .#word(#value)));
+    }
+    if let Some(Said { word, value }) = &args.breaker {
+        let (failures, reset_after) = (&value.failures, &value.reset_after);
+        if number(failures).is_some_and(|failures| failures < 1.0) || as_string(failures).is_some() {
+            faults.at(failures, "`failures` is how many runs in a row fail before the breaker opens: 1 or more");
+        }
+        if literal(reset_after).is_some_and(|time| time.is_zero()) {
+            faults.at(reset_after, "a breaker that opens for no time never does: write a longer `reset_after`");
+        }
+        let part = Ident::new("reset_after", word.span());
+        if let Some(reset_after) = model::duration(&part, reset_after, faults) {
+            options.push(quote_spanned!(word.span()=> .breaker(#failures, #reset_after)));
+        }
+    }
+    if let Some(Said { word, value }) = &args.tags {
+        if value.is_empty() {
+            faults.at(word, "no tags: name what entries can be voided by, or leave `tags` out");
+        }
+        let tags = value.iter().map(|tag| quote_spanned!(tag.span()=> __stampede::TagText::tag(&(#tag))));
+        options.push(quote_spanned!(word.span()=> .tags(&[#(#tags),*])));
+    }
+    options
+}
+
+/// What the function's error has to be able to say.
+pub(crate) fn own_errors(args: &Args) -> Vec<(&'static str, Ident)> {
+    let said = [
+        ("with_errors", args.error_ttl.as_ref().map(|said| &said.word)),
+        ("with_timeout", args.timeout.as_ref().map(|said| &said.word)),
+        ("with_breaker", args.breaker.as_ref().map(|said| &said.word)),
+    ];
+    said.into_iter().filter_map(|(name, word)| Some((name, word?.clone()))).collect()
+}
+
+/// Arguments that make no sense without, or beside, each other.
+pub(crate) fn check(args: &Args, faults: &mut Faults) {
+    let word = |said: &Option<Said<Expr>>| said.as_ref().map(|said| said.word.clone());
+    if args.ttl.is_none() {
+        for (said, why) in [
+            (word(&args.stale_while_revalidate), "needs a `ttl` after which a value is stale"),
+            (word(&args.stale_if_error), "needs a `ttl` after which a value is stale"),
+            (word(&args.refresh_ahead), "needs a `ttl` to be a share of"),
+            (word(&args.xfetch), "needs a `ttl` before whose end it refreshes"),
+            (word(&args.jitter), "needs a `ttl` to be a share of"),
+            (args.tags.as_ref().map(|said| said.word.clone()), "needs a `ttl`: nothing is stored that could be voided"),
+        ] {
+            if let Some(word) = said {
+                faults.at(&word, format!("`{word}` {why}: add `ttl = \"…\"`"));
+            }
+        }
+    }
+    let has_window = args.stale_while_revalidate.is_some() || args.stale_if_error.is_some();
+    let refreshes_early = args.refresh_ahead.is_some() || args.xfetch.is_some();
+    if let Some(said) = &args.retry_after
+        && !has_window
+        && !refreshes_early
+    {
+        faults.at(
+            &said.word,
+            "`retry_after` puts off the next run while there is an old value: add `stale_while_revalidate = \"…\"`, \
+             `stale_if_error = \"…\"`, `refresh_ahead` or `xfetch`",
+        );
+    }
+    if let Some(said) = &args.soft_timeout {
+        if !has_window {
+            faults.at(
+                &said.word,
+                "`soft_timeout` answers with an old value: add `stale_if_error = \"…\"` or `stale_while_revalidate = \"…\"`",
+            );
+        }
+        if let Some(timeout) = &args.timeout
+            && let (Some(soft), Some(hard)) = (literal(&said.value), literal(&timeout.value))
+            && soft >= hard
+        {
+            faults.at(
+                &said.value,
+                "`soft_timeout` is not shorter than `timeout`, which ends the call: write a shorter one",
+            );
+        }
+    }
+    if let (Some(_), Some(said)) = (&args.refresh_ahead, &args.xfetch) {
+        faults.at(&said.word, "`xfetch` and `refresh_ahead` both say when to refresh early: write one of them");
+    }
+}
+
+/// A duration that is written out.
+fn literal(expr: &Expr) -> Option<Duration> {
+    duration::parse(&as_string(expr)?.value()).ok()
+}
+
+/// A number that is written out.
+fn number(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Lit(ExprLit { lit: Lit::Float(number), .. }) => number.base10_parse().ok(),
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().ok(),
+        Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => number(expr).map(|number| -number),
+        _ => None,
+    }
+}

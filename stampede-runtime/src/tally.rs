@@ -1,0 +1,140 @@
+//! Counting a call, and what it asks of the flights of a store.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::breaker::{Permit, Refusal};
+use crate::flights::Request;
+use crate::key::Key;
+use crate::memory::AnyStored;
+use crate::patience::Patience;
+use crate::policy::{self, Mode, Options, Step};
+use crate::reply::{Share, Value};
+use crate::run::Run;
+use crate::settled::KeptError;
+use crate::space::Space;
+use crate::stats::Outcome;
+use crate::store::Store;
+
+/// Counts a call when it is over, in whatever way: as an error, or by the path that it had taken.
+pub(crate) struct Tally {
+    pub(crate) store: Store,
+    pub(crate) outcome: Outcome,
+}
+
+impl Tally {
+    pub(crate) fn took(&mut self, outcome: Outcome) {
+        // A call that goes past the store stays one that does, or what was saved would not add up.
+        if self.outcome != Outcome::Bypass {
+            self.outcome = outcome;
+        }
+    }
+
+    /// The caller's copy of a value. The call is an error if that panics.
+    pub(crate) fn copy<V: Clone>(&mut self, value: &V) -> V {
+        let path = self.outcome;
+        self.took(Outcome::Error);
+        let copy = value.clone();
+        self.took(path);
+        copy
+    }
+
+    /// Gives a call up with a panic.
+    pub(crate) fn panic(&mut self, message: &str) -> ! {
+        self.took(Outcome::Error);
+        panic!("stampede: {message}")
+    }
+
+    /// Whether the store is switched off for this call.
+    pub(crate) fn bypass(&self) -> bool {
+        self.outcome == Outcome::Bypass
+    }
+
+    /// Asks the breaker, where there is one, whether a run may start.
+    pub(crate) fn permit<V>(
+        &self,
+        key: &Key,
+        cache: &'static str,
+        options: &Options<V>,
+    ) -> Result<Option<Permit>, Refusal> {
+        let (Some(trip), Some(space)) = (options.trip, Space::of_key(key)) else { return Ok(None) };
+        self.store.breakers().admit(space, cache, trip, options.limit()).map(Some)
+    }
+
+    /// The stored value that will do in place of an error, or of a longer wait, if there is one: see [`policy::makes_up`].
+    /// What has been voided meanwhile is not there any more.
+    pub(crate) fn make_up<V: Value>(&mut self, key: &Key, mode: Mode, refreshes: bool) -> Option<V> {
+        if self.bypass() {
+            return None;
+        }
+        let (stored, age) = self.store.look_up(key)?;
+        let value = stored.downcast::<V>()?;
+        if !policy::makes_up(age, mode, refreshes, &stored.life) {
+            return None;
+        }
+        self.took(if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale });
+        Some(self.copy(value))
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.store.flights().counters.call(self.outcome);
+    }
+}
+
+/// A question to the flights of a store.
+pub(crate) struct Ticket {
+    pub(crate) key: Key,
+    pub(crate) name: &'static str,
+    pub(crate) mode: Mode,
+    pub(crate) tally: Tally,
+    /// How long the call has yet to wait, once it has begun to.
+    pub(crate) patience: Option<Pin<Box<Patience>>>,
+}
+
+/// What the store knows after all.
+pub(crate) enum Found {
+    /// An answer, that counts so.
+    Answer(Arc<AnyStored>, Outcome),
+    /// That no run may start.
+    Refusal,
+}
+
+impl Ticket {
+    pub(crate) fn store(&self) -> &Store {
+        &self.tally.store
+    }
+
+    pub(crate) fn request<V>(&self, options: &Options<V>) -> Request {
+        let store = self.store();
+        Request {
+            run: Run::new(self.name, Arc::clone(&self.key), store.id()),
+            fresh: self.mode == Mode::Fresh,
+            stores: !self.tally.bypass() && !store.cap(options.terms.ttl).is_zero(),
+            counts: !self.tally.bypass(),
+            run_limit: options.limit(),
+            retry_after: options.retry_after,
+            epoch: store.epoch(),
+            bearing: options.tags.bearing(store.tags()),
+        }
+    }
+
+    /// What a run that has just ended may have stored, or put off. Runs none of the user's code.
+    pub(crate) fn look_again<V: Value, E, H: Share<E>>(&self) -> Option<Found> {
+        if self.mode == Mode::Fresh || self.tally.bypass() {
+            return None;
+        }
+        let (stored, age) = self.store().look_up(&self.key)?;
+        if stored.downcast::<V>().is_some() {
+            let outcome = if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale };
+            let put_off = stored.is_put_off(Instant::now());
+            let answers = age.is_fresh() || policy::step(age, self.mode, put_off) == Step::Answer;
+            return answers.then_some(Found::Answer(stored, outcome));
+        }
+        let is_error = stored.downcast::<KeptError>().is_some_and(KeptError::is::<H::Shared>);
+        is_error.then_some(Found::Answer(stored, Outcome::Error))
+    }
+}
