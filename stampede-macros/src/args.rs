@@ -4,6 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
+use syn::token::Paren;
 use syn::{Expr, ExprLit, Lit, LitBool, LitInt, LitStr, Path, Token, parenthesized};
 
 use crate::diagnostics::Faults;
@@ -35,6 +36,8 @@ pub(crate) struct Args {
     pub(crate) entry: Option<Said<EntryName>>,
     pub(crate) inline: Option<Said<()>>,
     pub(crate) krate: Option<Said<Path>>,
+    /// What was said and could not be read.
+    unread: Vec<String>,
 }
 
 /// An argument's value with the word that introduced it.
@@ -55,31 +58,32 @@ pub(crate) struct BreakerArgs {
     pub(crate) reset_after: Expr,
 }
 
-const ALLOWED: [&str; 24] = [
-    "ttl",
-    "key",
-    "skip",
-    "stale_while_revalidate",
-    "stale_if_error",
-    "retry_after",
-    "refresh_ahead",
-    "xfetch",
-    "jitter",
-    "timeout",
-    "soft_timeout",
-    "run_limit",
-    "error_ttl",
-    "breaker",
-    "tags",
-    "cache_if",
-    "share_error",
-    "store",
-    "weight",
-    "name",
-    "version",
-    "entry",
-    "inline",
-    "crate",
+/// What can be said, and how.
+const ALLOWED: [(&str, &str); 24] = [
+    ("ttl", "ttl = \"5s\""),
+    ("key", "key = \"tenant, user.id\""),
+    ("skip", "skip(pool)"),
+    ("stale_while_revalidate", "stale_while_revalidate = \"30s\""),
+    ("stale_if_error", "stale_if_error = \"10m\""),
+    ("retry_after", "retry_after = \"1s\""),
+    ("refresh_ahead", "refresh_ahead = 0.8"),
+    ("xfetch", "xfetch = 1.0"),
+    ("jitter", "jitter = 0.1"),
+    ("timeout", "timeout = \"2s\""),
+    ("soft_timeout", "soft_timeout = \"200ms\""),
+    ("run_limit", "run_limit = \"1m\""),
+    ("error_ttl", "error_ttl = \"1s\""),
+    ("breaker", "breaker(failures = 5, reset_after = \"30s\")"),
+    ("tags", "tags = \"tenant, user.group\""),
+    ("cache_if", "cache_if = Option::is_some"),
+    ("share_error", "share_error = copy_of"),
+    ("store", "store = self.store"),
+    ("weight", "weight = size_of_value"),
+    ("name", "name = \"users\""),
+    ("version", "version = 2"),
+    ("entry", "entry = user_in_store` or `entry = false"),
+    ("inline", "inline"),
+    ("crate", "crate = path::to::stampede"),
 ];
 
 impl Args {
@@ -88,12 +92,14 @@ impl Args {
         let mut args = Self::default();
         let parser = |input: ParseStream<'_>| {
             while !input.is_empty() {
+                let word = input.fork().call(Ident::parse_any).map(|word| word.to_string());
                 if let Err(fault) = args.one(input) {
                     faults.add(fault);
+                    args.unread.extend(word);
                     skip_to_comma(input)?;
                 }
-                if !input.is_empty() {
-                    input.parse::<Token![,]>()?;
+                if !input.is_empty() && input.parse::<Option<Token![,]>>()?.is_none() {
+                    return Err(input.error("expected `,`: write commas between the arguments"));
                 }
             }
             Ok(())
@@ -103,39 +109,49 @@ impl Args {
         args
     }
 
+    /// Whether one of these was said in a way that could not be read. Then nothing can be known of what depends on it.
+    pub(crate) fn is_unread(&self, words: &[&str]) -> bool {
+        self.unread.iter().any(|unread| words.contains(&unread.as_str()))
+    }
+
     fn one(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
         let word = if input.peek(Token![crate]) {
             Ident::new("crate", input.parse::<Token![crate]>()?.span)
         } else {
-            input.parse::<Ident>().map_err(|fault| {
-                syn::Error::new(fault.span(), format!("expected an argument: one of {}", ALLOWED.join(", ")))
-            })?
+            let expected =
+                |fault: syn::Error| syn::Error::new(fault.span(), format!("expected an argument: {}", allowed()));
+            input.parse::<Ident>().map_err(expected)?
         };
         match word.to_string().as_str() {
-            "ttl" => set(&mut self.ttl, word, || value(input)),
-            "key" => set(&mut self.key, word, || expressions(input, "key = \"tenant, user.id\"")),
-            "skip" => set(&mut self.skip, word, || skip(input)),
-            "stale_while_revalidate" => set(&mut self.stale_while_revalidate, word, || value(input)),
-            "retry_after" => set(&mut self.retry_after, word, || value(input)),
-            "stale_if_error" => set(&mut self.stale_if_error, word, || value(input)),
-            "refresh_ahead" => set(&mut self.refresh_ahead, word, || value(input)),
-            "xfetch" => set(&mut self.xfetch, word, || value(input)),
-            "jitter" => set(&mut self.jitter, word, || value(input)),
-            "timeout" => set(&mut self.timeout, word, || value(input)),
-            "soft_timeout" => set(&mut self.soft_timeout, word, || value(input)),
-            "error_ttl" => set(&mut self.error_ttl, word, || value(input)),
-            "breaker" => set(&mut self.breaker, word.clone(), || breaker(&word, input)),
-            "tags" => set(&mut self.tags, word, || expressions(input, "tags = \"tenant, user.group\"")),
-            "run_limit" => set(&mut self.run_limit, word, || value(input)),
-            "cache_if" => set(&mut self.cache_if, word, || value(input)),
-            "share_error" => set(&mut self.share_error, word, || value(input)),
-            "store" => set(&mut self.store, word, || value(input)),
-            "weight" => set(&mut self.weight, word, || value(input)),
-            "name" => set(&mut self.name, word, || value(input)),
-            "version" => set(&mut self.version, word, || value(input)),
-            "entry" => set(&mut self.entry, word, || value(input)),
-            "inline" => set(&mut self.inline, word, || Ok(())),
-            "crate" => set(&mut self.krate, word, || {
+            "ttl" => set(&mut self.ttl, word, input, value),
+            "key" => set(&mut self.key, word, input, expressions),
+            "skip" => set(&mut self.skip, word, input, skip),
+            "stale_while_revalidate" => set(&mut self.stale_while_revalidate, word, input, value),
+            "retry_after" => set(&mut self.retry_after, word, input, value),
+            "stale_if_error" => set(&mut self.stale_if_error, word, input, value),
+            "refresh_ahead" => set(&mut self.refresh_ahead, word, input, value),
+            "xfetch" => set(&mut self.xfetch, word, input, value),
+            "jitter" => set(&mut self.jitter, word, input, value),
+            "timeout" => set(&mut self.timeout, word, input, value),
+            "soft_timeout" => set(&mut self.soft_timeout, word, input, value),
+            "error_ttl" => set(&mut self.error_ttl, word, input, value),
+            "breaker" => set(&mut self.breaker, word, input, breaker),
+            "tags" => set(&mut self.tags, word, input, expressions),
+            "run_limit" => set(&mut self.run_limit, word, input, value),
+            "cache_if" => set(&mut self.cache_if, word, input, value),
+            "share_error" => set(&mut self.share_error, word, input, value),
+            "store" => set(&mut self.store, word, input, value),
+            "weight" => set(&mut self.weight, word, input, value),
+            "name" => set(&mut self.name, word, input, value),
+            "version" => set(&mut self.version, word, input, value),
+            "entry" => set(&mut self.entry, word, input, value),
+            "inline" => set(&mut self.inline, word, input, |input| {
+                if input.peek(Token![=]) || input.peek(Paren) {
+                    return Err(input.error("`inline` stands alone"));
+                }
+                Ok(())
+            }),
+            "crate" => set(&mut self.krate, word, input, |input| {
                 input.parse::<Token![=]>()?;
                 Path::parse_mod_style(input)
             }),
@@ -144,12 +160,23 @@ impl Args {
     }
 }
 
-fn set<T>(slot: &mut Option<Said<T>>, word: Ident, parse: impl FnOnce() -> syn::Result<T>) -> syn::Result<()> {
+fn set<T>(
+    slot: &mut Option<Said<T>>,
+    word: Ident,
+    input: ParseStream<'_>,
+    parse: impl FnOnce(ParseStream<'_>) -> syn::Result<T>,
+) -> syn::Result<()> {
+    let value = parse(input).map_err(|fault| {
+        // The end of the input has no place but the whole attribute.
+        let is_at_end = fault.to_string().starts_with("unexpected end");
+        let span = if is_at_end { word.span() } else { fault.span() };
+        let usage = ALLOWED.iter().find(|(allowed, _)| word == allowed).map_or("", |(_, usage)| usage);
+        syn::Error::new(span, format!("{fault}: write `{usage}`"))
+    })?;
     if slot.is_some() {
-        parse()?;
         return Err(syn::Error::new(word.span(), format!("`{word}` is said twice: remove one of them")));
     }
-    *slot = Some(Said { value: parse()?, word });
+    *slot = Some(Said { word, value });
     Ok(())
 }
 
@@ -158,44 +185,39 @@ fn value<T: Parse>(input: ParseStream<'_>) -> syn::Result<T> {
     input.parse()
 }
 
-fn expressions(input: ParseStream<'_>, example: &str) -> syn::Result<Vec<Expr>> {
+fn expressions(input: ParseStream<'_>) -> syn::Result<Vec<Expr>> {
     input.parse::<Token![=]>()?;
-    let text: LitStr = input
-        .parse()
-        .map_err(|fault| syn::Error::new(fault.span(), format!("expected a string of expressions, as in {example}")))?;
+    let text: LitStr = input.parse()?;
     let parts = text.parse_with(Punctuated::<Expr, Token![,]>::parse_terminated).map_err(|fault| {
-        let message = format!("{fault}: write expressions with commas between, as in {example}");
+        let message = format!("not expressions with commas between ({fault})");
         syn::Error::new(fault.span(), message)
     })?;
     Ok(parts.into_iter().collect())
 }
 
 /// The two parts of a breaker, in whatever order.
-fn breaker(word: &Ident, input: ParseStream<'_>) -> syn::Result<BreakerArgs> {
-    const EXAMPLE: &str = "write breaker(failures = 5, reset_after = \"30s\")";
-    if !input.peek(syn::token::Paren) {
-        return Err(syn::Error::new(word.span(), format!("`breaker` has two parts: {EXAMPLE}")));
-    }
+fn breaker(input: ParseStream<'_>) -> syn::Result<BreakerArgs> {
     let parts;
     parenthesized!(parts in input);
     let (mut failures, mut reset_after) = (None, None);
     while !parts.is_empty() {
         let part: Ident = parts.parse()?;
-        match part.to_string().as_str() {
-            "failures" => set(&mut failures, part, || value(&parts))?,
-            "reset_after" => set(&mut reset_after, part, || value(&parts))?,
-            unknown => {
-                return Err(syn::Error::new(part.span(), format!("`breaker` has no part `{unknown}`: {EXAMPLE}")));
-            }
+        let slot = match part.to_string().as_str() {
+            "failures" => &mut failures,
+            "reset_after" => &mut reset_after,
+            unknown => return Err(syn::Error::new(part.span(), format!("`breaker` has no part `{unknown}`"))),
+        };
+        if slot.replace(value(&parts)?).is_some() {
+            return Err(syn::Error::new(part.span(), format!("`{part}` is said twice")));
         }
         if !parts.is_empty() {
             parts.parse::<Token![,]>()?;
         }
     }
-    let missing = |part| syn::Error::new(word.span(), format!("`breaker` lacks `{part}`: {EXAMPLE}"));
+    let lacks = |part| parts.error(format!("`breaker` lacks `{part}`"));
     Ok(BreakerArgs {
-        failures: failures.ok_or_else(|| missing("failures"))?.value,
-        reset_after: reset_after.ok_or_else(|| missing("reset_after"))?.value,
+        failures: failures.ok_or_else(|| lacks("failures"))?,
+        reset_after: reset_after.ok_or_else(|| lacks("reset_after"))?,
     })
 }
 
@@ -211,10 +233,7 @@ impl Parse for EntryName {
         if input.peek(LitBool) {
             let said: LitBool = input.parse()?;
             return if said.value {
-                Err(syn::Error::new(
-                    said.span,
-                    "the companion is there unless told: remove this, or write `entry = name`",
-                ))
+                Err(syn::Error::new(said.span, "the companion is there unless told"))
             } else {
                 Ok(Self::LeftOut)
             };
@@ -231,14 +250,18 @@ fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
 }
 
 fn unknown_argument(unknown: &str) -> String {
-    let nearest = ALLOWED.iter().min_by_key(|allowed| distance(unknown, allowed));
+    let nearest = ALLOWED.iter().map(|(allowed, _)| *allowed).min_by_key(|allowed| distance(unknown, allowed));
     let suggestion = match nearest {
         Some(nearest) if distance(unknown, nearest) <= 1 + nearest.len() / 4 => {
             format!(": did you mean `{nearest}`?")
         }
         _ => String::new(),
     };
-    format!("there is no argument `{unknown}`{suggestion} (allowed: {})", ALLOWED.join(", "))
+    format!("there is no argument `{unknown}`{suggestion} ({})", allowed())
+}
+
+fn allowed() -> String {
+    format!("allowed: {}", ALLOWED.map(|(allowed, _)| allowed).join(", "))
 }
 
 /// The number of letters to change, add or leave out to get from one word to the other.

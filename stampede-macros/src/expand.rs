@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, FnArg, Receiver, Safety, Signature, Visibility, parse_quote};
+use syn::{Expr, FnArg, GenericParam, Receiver, Safety, Signature, Visibility, parse_quote};
 
 use crate::model::{Companion, Model, Place};
 use crate::params::{Copied, Param};
@@ -12,9 +12,6 @@ use crate::rewrite::without_self;
 
 /// How many parts of a key stand side by side: serde knows tuples of up to sixteen.
 const TUPLE: usize = 12;
-
-/// What `self` is called where it cannot be called so.
-const THIS: &str = "__stampede_self";
 
 pub(crate) fn expand(model: &Model) -> TokenStream {
     let Model { attrs, vis, .. } = model;
@@ -32,14 +29,13 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         call
     };
     let companion = model.companion.as_ref().map(|companion| entry(model, companion));
-    let lints = lints();
+    // With the braces of the user's, so that linters take the function for the user's.
+    let mut block = Group::new(Delimiter::Brace, quote!(#within #call));
+    block.set_span(model.body.span());
     quote! {
         #(#attrs)*
-        #lints
-        #vis #sig {
-            #within
-            #call
-        }
+        #[allow(clippy::used_underscore_binding)]
+        #vis #sig #block
         #beside
         #companion
     }
@@ -66,14 +62,20 @@ fn helper_names(model: &Model) -> (Ident, Ident) {
 /// They are two because a body that calls itself cannot be known to be `Send` where its own future is made.
 fn helpers(model: &Model) -> TokenStream {
     let Model { support, lint_attrs, output, .. } = model;
-    let body = body(model, model.body.clone());
+    let body = &model.body;
     let (body_name, start_name) = helper_names(model);
-    let body_sig = Signature { ident: body_name.clone(), ..model.sig.clone() };
+    let body_sig = body_signature(model, &body_name);
     let lints = lints();
+    // What has been said of the function itself; and `self` is of use where it is in the key.
+    let unused_self =
+        model.companion.as_ref().is_some_and(|companion| companion.receiver).then(|| quote!(clippy::unused_self,));
     let body_fn = quote! {
         #(#lint_attrs)*
         #[doc(hidden)]
-        #[allow(clippy::unused_async, clippy::missing_errors_doc, clippy::missing_panics_doc, clippy::missing_safety_doc)]
+        #[allow(
+            deprecated, #unused_self clippy::unused_async, clippy::too_many_arguments, clippy::many_single_char_names,
+            clippy::missing_errors_doc, clippy::missing_panics_doc, clippy::missing_safety_doc,
+        )]
         #body_sig #body
     };
     if model.inline {
@@ -103,12 +105,33 @@ fn helpers(model: &Model) -> TokenStream {
     }
 }
 
+/// The user's signature for the body. An argument that only the attribute mentions is not unused.
+fn body_signature(model: &Model, name: &Ident) -> Signature {
+    let mut sig = Signature { ident: name.clone(), ..model.sig.clone() };
+    let mut params = model.params.iter();
+    for input in &mut sig.inputs {
+        if let FnArg::Typed(arg) = input
+            && params.next().is_some_and(|param| model.is_mentioned(param))
+        {
+            arg.attrs.push(parse_quote!(#[allow(unused_variables)]));
+        }
+    }
+    sig
+}
+
 /// How to name a helper from within the function: with its generics, which need not show in its arguments.
 fn path_to(model: &Model, helper: &Ident) -> TokenStream {
     let owner = model.associated.then(|| quote!(Self::));
-    // A constant in braces, lest it be taken for a type of the same name.
-    let types = model.type_params().map(ToTokens::to_token_stream);
-    let generics: Vec<_> = types.chain(model.const_params().map(|param| quote!({ #param }))).collect();
+    let generics = model.sig.generics.params.iter().filter_map(|param| match param {
+        GenericParam::Type(param) => Some(param.ident.to_token_stream()),
+        // In braces, lest it be taken for a type of the same name.
+        GenericParam::Const(param) => {
+            let name = &param.ident;
+            Some(quote!({ #name }))
+        }
+        GenericParam::Lifetime(_) => None,
+    });
+    let generics: Vec<_> = generics.collect();
     let turbofish = (!generics.is_empty()).then(|| quote!(::<#(#generics),*>));
     quote!(#owner #helper #turbofish)
 }
@@ -118,14 +141,29 @@ fn within_unsafe(model: &Model, call: TokenStream) -> TokenStream {
     if matches!(model.sig.safety, Safety::Unsafe(_)) { quote!(unsafe { #call }) } else { call }
 }
 
-/// The receiver by the name that it has where `self` is no name.
-fn this() -> Ident {
-    Ident::new(THIS, Span::call_site())
+/// What `self` is called where it cannot be called so: in messages of panics, it is what users see.
+fn this(model: &Model) -> &'static str {
+    if model.params.iter().any(|param| param.name == "__self") { "__stampede_self" } else { "__self" }
+}
+
+/// The same delimiters in another place.
+fn respanned(token: TokenTree, span: Span) -> TokenTree {
+    match token {
+        TokenTree::Group(group) => {
+            let mut group = Group::new(group.delimiter(), group.stream());
+            group.set_span(span);
+            group.into()
+        }
+        other => other,
+    }
 }
 
 /// The arguments, the receiver first, as they are and by the names that their copies have.
 fn arguments(model: &Model) -> impl Iterator<Item = (TokenStream, Ident, Option<&Param>)> {
-    let this = model.receiver.iter().map(|receiver| (receiver.self_token.to_token_stream(), this(), None));
+    let this = model
+        .receiver
+        .iter()
+        .map(|receiver| (receiver.self_token.to_token_stream(), Ident::new(this(model), Span::call_site()), None));
     this.chain(model.params.iter().map(|param| (param.name.to_token_stream(), param.name.clone(), Some(param))))
 }
 
@@ -161,21 +199,6 @@ fn again(argument: &TokenStream) -> TokenStream {
     quote_spanned!(at(argument.span())=> __stampede::Snap::of(&#argument).again(&#argument))
 }
 
-/// The user's body. An argument that only the attribute mentions is not unused.
-fn body(model: &Model, tokens: TokenStream) -> TokenStream {
-    let mut parts = tokens.clone().into_iter();
-    let (Some(TokenTree::Group(block)), None) = (parts.next(), parts.next()) else { return tokens };
-    let inner = block.stream();
-    // What stands first in a block has to stay first there.
-    let mut start = inner.clone().into_iter().take(2).map(|token| token.to_string());
-    let has_attributes = start.next().as_deref() == Some("#") && start.next().as_deref() == Some("!");
-    let used = model.mentioned_names().map(|name| quote!(let _ = &#name;));
-    let used = (!has_attributes).then(|| quote!(#(#used)*));
-    let mut whole = Group::new(Delimiter::Brace, quote!(#used #inner));
-    whole.set_span(block.span());
-    TokenTree::Group(whole).into()
-}
-
 /// What makes the future of a run: a call of the helper, or the body itself.
 fn start(model: &Model) -> TokenStream {
     let (body_name, start_name) = helper_names(model);
@@ -186,7 +209,9 @@ fn start(model: &Model) -> TokenStream {
         return quote!(|| #call);
     }
     let output = &model.output;
-    let body = body(model, without_self(model.body.clone(), THIS));
+    let body = without_self(model.body.clone(), this(model));
+    // In braces of ours, lest a linter find them needless.
+    let body: TokenStream = body.into_iter().map(|token| respanned(token, at(model.body.span()))).collect();
     let body = if model.async_trait {
         quote!(#body.await)
     } else {
@@ -198,14 +223,17 @@ fn start(model: &Model) -> TokenStream {
             #body
         }
     };
-    let bindings = arguments(model).map(|(_, local, param)| match param {
-        Some(param) if !model.async_trait => param.pat.to_token_stream(),
-        Some(_) => local.into_token_stream(),
-        None => {
-            let mutability = model.receiver.as_ref().and_then(|this| this.mutability);
-            quote!(#mutability #local)
-        }
+    let bindings = arguments(model).map(|(_, local, param)| {
+        let is_mentioned = param.is_none_or(|param| model.is_mentioned(param));
+        let unused = is_mentioned.then(|| quote!(#[allow(unused_variables)]));
+        let mutability = if param.is_none() { model.receiver.as_ref().and_then(|this| this.mutability) } else { None };
+        let pat = match param {
+            Some(param) if !model.async_trait => param.pat.to_token_stream(),
+            _ => quote!(#mutability #local),
+        };
+        (unused, pat)
     });
+    let (unused, bindings): (Vec<_>, Vec<_>) = bindings.unzip();
     let locals = locals(model).collect::<Vec<_>>();
     if model.inline {
         let copies = arguments(model).map(|(argument, local, _)| {
@@ -216,7 +244,7 @@ fn start(model: &Model) -> TokenStream {
             || {
                 #(#copies)*
                 async move {
-                    #(let #bindings = #locals;)*
+                    #(#unused let #bindings = #locals;)*
                     #body
                 }
             }
@@ -228,7 +256,7 @@ fn start(model: &Model) -> TokenStream {
                 #copies
                 __stampede::detach(async move {
                     #(let #locals = #locals.lend();)*
-                    #(let #bindings = #locals.arg();)*
+                    #(#unused let #bindings = #locals.arg();)*
                     #body
                 })
             }
@@ -282,7 +310,7 @@ fn call(model: &Model) -> TokenStream {
 
 /// The companion.
 fn entry(model: &Model, companion: &Companion) -> TokenStream {
-    let Model { support, krate, vis, output, lint_attrs, sig, .. } = model;
+    let Model { support, krate, vis, output, lint_attrs, companion_attrs, sig, .. } = model;
     let Companion { name, params, receiver } = companion;
     let taken = model.params.iter().zip(params).filter(|(_, taken)| **taken);
     let taken = taken.map(|(Param { name, ty, .. }, _)| quote!(#name: #ty));
@@ -294,16 +322,16 @@ fn entry(model: &Model, companion: &Companion) -> TokenStream {
     let options = options(model);
     let span = at(output.span());
     let entry = quote_spanned!(span=> __stampede::entry(&__stampede_target, __stampede_reply, #options));
-    let function = sig.ident.to_string();
-    let doc = format!(
-        " What is stored for a key of [`{function}`](Self::{function}): to be read, written and voided by hand."
-    );
-    let doc = if model.associated { doc } else { doc.replace("Self::", "") };
+    let function = sig.ident.unraw();
+    // There is no telling where a function is that does not stand in an impl.
+    let function = if model.associated { format!("[`{function}`](Self::{function})") } else { format!("`{function}`") };
+    let doc = format!(" What is stored for a key of {function}: to be read, written and voided by hand.");
     let lints = lints();
     quote! {
         #(#lint_attrs)*
+        #(#companion_attrs)*
         #[doc = #doc]
-        #[allow(dead_code)]
+        #[allow(dead_code, deprecated, unused_variables)]
         #lints
         #vis fn #name #generics (#(#this,)* #(#taken),*) -> #krate::FnEntry<#output> #clause {
             use #support as __stampede;

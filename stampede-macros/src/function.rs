@@ -1,6 +1,6 @@
 //! The annotated function, as written.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::{
@@ -9,6 +9,7 @@ use syn::{
 };
 
 use crate::diagnostics::Faults;
+use crate::params::bare;
 
 /// A function whose body is left alone.
 #[derive(Clone)]
@@ -28,7 +29,15 @@ impl Parse for Function {
             syn::Error::new(fault.span(), format!("{fault}: #[coalesce] stands on an async function"))
         })?;
         let body: TokenStream = input.parse()?;
-        Ok(Self { attrs, vis, sig, body })
+        Ok(Self { attrs, vis, sig, body: bare_block(body) })
+    }
+}
+
+/// A block without the invisible brackets that come with what a macro was given.
+fn bare_block(body: TokenStream) -> TokenStream {
+    match body.clone().into_iter().next() {
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::None => bare_block(group.stream()),
+        _ => body,
     }
 }
 
@@ -120,7 +129,7 @@ pub(crate) fn async_trait_output(sig: &Signature) -> Option<&Type> {
 
 /// `T` of a type that is spelled `name<T>`, whatever the path before.
 pub(crate) fn argument<'t>(ty: &'t Type, name: &str) -> Option<&'t Type> {
-    let Type::Path(ty) = ty else { return None };
+    let Type::Path(ty) = bare(ty) else { return None };
     arguments(&ty.path, name)?.find_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,

@@ -14,10 +14,12 @@ mod diagnostics;
 mod duration;
 mod expand;
 mod function;
+mod key;
 mod model;
 mod params;
 mod policies;
 mod rewrite;
+mod signature;
 mod tokens;
 
 use proc_macro::TokenStream;

@@ -6,19 +6,17 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{
-    Attribute, Expr, ExprLit, FnArg, GenericParam, Lit, Meta, Pat, Receiver, ReceiverKind, ReturnType, Signature, Type,
-    Visibility,
-};
+use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Pat, Receiver, ReturnType, Signature, Type, Visibility};
 
 use crate::args::{Args, EntryName, Said, as_string};
 use crate::diagnostics::Faults;
 use crate::duration;
 use crate::function::{Function, async_trait_output};
-use crate::params::Param;
+use crate::key;
+use crate::params::{Param, bare};
 use crate::policies;
-use crate::rewrite::as_in_signature;
-use crate::tokens::{borrows, mentions};
+use crate::signature;
+use crate::tokens::mentions;
 
 /// A function to be coalesced.
 pub(crate) struct Model {
@@ -29,6 +27,8 @@ pub(crate) struct Model {
     pub(crate) attrs: Vec<Attribute>,
     /// Those of the attributes that also concern what is generated beside the function.
     pub(crate) lint_attrs: Vec<Attribute>,
+    /// Those that the companion has, too.
+    pub(crate) companion_attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     /// As the user wrote it.
     pub(crate) sig: Signature,
@@ -86,22 +86,16 @@ impl Model {
     pub(crate) fn new(args: Args, function: Function, faults: &mut Faults) -> Self {
         let Function { attrs, vis, sig, body } = function;
         let attrs: Vec<_> = attrs.into_iter().map(without_expectation).collect();
+        let (lint_attrs, companion_attrs) = shared_attrs(&attrs);
         let async_trait = async_trait_output(&sig);
-        check_signature(&sig, &body, async_trait.is_some(), faults);
-        check_contradictions(&args, faults);
         policies::check(&args, faults);
 
         let rewritten = async_trait.map(|_| &body);
         let receiver = sig.receiver().cloned();
         let params: Vec<Param> =
             sig.inputs.iter().enumerate().filter_map(|(index, input)| Param::read(index, input, rewritten)).collect();
-        if args.inline.is_none() {
-            for param in &params {
-                param.check_borrow(faults);
-            }
-        }
-        let key = key(&args, &params, &sig, faults);
-        check_self(&args, &sig, &key, faults);
+        signature::check(&args, &sig, &body, &params, async_trait.is_some(), faults);
+        let key = key::key(&args, &params, &sig, faults);
         let store = args.store.as_ref().map(|said| said.value.clone());
 
         let mut options = Vec::new();
@@ -135,7 +129,7 @@ impl Model {
         let output = match (async_trait, &sig.output) {
             (Some(output), _) => output.clone(),
             (None, ReturnType::Default) => syn::parse_quote!(()),
-            (None, ReturnType::Type(_, ty)) => (**ty).clone(),
+            (None, ReturnType::Type(_, ty)) => bare(ty).clone(),
         };
         let says_self = [&sig.to_token_stream(), &body, &said].into_iter().any(|tokens| mentions(tokens, "Self"));
         let associated = receiver.is_some() || says_self || async_trait.is_some();
@@ -148,7 +142,8 @@ impl Model {
         Self {
             support: quote!(#krate::__private),
             krate,
-            lint_attrs: lint_attrs(&attrs),
+            lint_attrs,
+            companion_attrs,
             async_trait: async_trait.is_some(),
             attrs,
             vis,
@@ -165,7 +160,7 @@ impl Model {
             own_errors,
             share_error: args.share_error.map(|said| said.value),
             inline: args.inline.is_some(),
-            name: args.name.map(|said| said.value.value()),
+            name: args.name.and_then(|said| name(&said.value, faults)),
             version: args.version.map_or_else(String::new, |said| said.value.base10_digits().to_owned()),
             number: number(),
             companion,
@@ -173,14 +168,9 @@ impl Model {
         }
     }
 
-    /// The names of arguments that the attribute mentions, as far as the body knows them.
-    pub(crate) fn mentioned_names(&self) -> impl Iterator<Item = &Ident> {
-        let names = self.params.iter().flat_map(|param| match &param.parts {
-            None => std::slice::from_ref(&param.name),
-            Some(_) if self.async_trait => &[],
-            Some(_) => &param.bound,
-        });
-        names.filter(|name| mentions(&self.said, &name.to_string()))
+    /// Whether the attribute mentions an argument, or part of it. Then it is not unused.
+    pub(crate) fn is_mentioned(&self, param: &Param) -> bool {
+        param.bound.iter().chain([&param.name]).any(|name| mentions(&self.said, &name.to_string()))
     }
 
     /// The arguments that the attribute mentions by parts of them.
@@ -191,166 +181,41 @@ impl Model {
 
     /// The generic types.
     pub(crate) fn type_params(&self) -> impl Iterator<Item = &Ident> {
-        self.sig.generics.params.iter().filter_map(|param| match param {
-            GenericParam::Type(param) => Some(&param.ident),
-            _ => None,
-        })
+        self.sig.generics.type_params().map(|param| &param.ident)
     }
 
     /// The generic constants.
     pub(crate) fn const_params(&self) -> impl Iterator<Item = &Ident> {
-        self.sig.generics.params.iter().filter_map(|param| match param {
-            GenericParam::Const(param) => Some(&param.ident),
-            _ => None,
-        })
+        self.sig.generics.const_params().map(|param| &param.ident)
     }
 }
 
-/// The crate's version, and how many functions have been annotated so far.
+/// The crate, its version, and how many of its functions have been annotated so far.
 fn number() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
 
     let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
-    format!("{version} {}", COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("{version} {} {}", compilation(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn check_signature(sig: &Signature, body: &TokenStream, async_trait: bool, faults: &mut Faults) {
-    if sig.asyncness.is_none() && !async_trait {
-        faults.at(&sig.fn_token, "a function that is not `async` cannot be coalesced: write `async fn`");
-    }
-    if body.to_string() == ";" {
-        faults.at(body, "there is no body to be run once: annotate the function where it has one");
-    }
-    for input in &sig.inputs {
-        match input {
-            FnArg::Receiver(receiver) if is_mut_ref(receiver) => {
-                faults.at(
-                    receiver,
-                    "`&mut self` cannot be shared by the calls of one run: take `&self` or `self: Arc<Self>`",
-                );
-            }
-            FnArg::Typed(arg) if matches!(&*arg.ty, Type::Reference(ty) if ty.mutability.is_some()) => {
-                faults.at(
-                    &arg.ty,
-                    "a `&mut` argument cannot be shared by the calls of one run: take a value or `&`, and return what changes",
-                );
-            }
-            _ => {}
-        }
-    }
-    if sig.asyncness.is_some()
-        && let ReturnType::Type(_, ty) = &sig.output
-    {
-        if matches!(**ty, Type::ImplTrait(_)) {
-            faults.at(ty, "a value to be stored needs a type with a name: write the type that is returned");
-        } else if borrows(&ty.to_token_stream()) {
-            faults.at(
-                ty,
-                "a stored value outlives the call and cannot borrow: return what owns its data, such as `String` for \
-                 `&str`, or an `Arc`",
-            );
-        }
-    }
-}
-
-fn is_mut_ref(receiver: &Receiver) -> bool {
-    matches!(receiver.kind, ReceiverKind::Reference(_, _, Some(_)))
-}
-
-fn check_contradictions(args: &Args, faults: &mut Faults) {
-    if let (Some(key), Some(skip)) = (&args.key, &args.skip)
-        && skip.value.iter().any(|name| name != "self")
-    {
-        let said = &key.word;
-        faults.at(
-            &skip.word,
-            format!("`skip` leaves arguments out of the default key, and `{said}` names the key: write one of them"),
-        );
-    }
-}
-
-/// A method whose key leaves `self` out, on a store that is not its own: two objects would share values.
-fn check_self(args: &Args, sig: &Signature, key: &[Expr], faults: &mut Faults) {
-    let Some(receiver) = sig.receiver() else {
-        return;
-    };
-    let skipped = args.skip.as_ref().is_some_and(|said| said.value.iter().any(|name| name == "self"));
-    let in_key = key.iter().any(|part| mentions(&part.to_token_stream(), "self"));
-    let in_store = args.store.as_ref().is_some_and(|said| mentions(&said.value.to_token_stream(), "self"));
-    if !skipped && !in_key && !in_store {
-        faults.at(
-            &receiver.self_token,
-            "the key leaves out `self`, and the store is not its own: two objects would share values. Write \
-             `key = \"self.id, …\"` with what tells them apart, `store = self.…`, or `skip(self)` if they may share",
-        );
-    }
-}
-
-fn key(args: &Args, params: &[Param], sig: &Signature, faults: &mut Faults) -> Vec<Expr> {
-    let this = sig.receiver().map(|receiver| Ident::new("self", receiver.self_token.span));
-    let arguments = || {
-        let mut names: Vec<String> = Vec::new();
-        for param in params {
-            match &param.parts {
-                None => names.push(param.name.unraw().to_string()),
-                Some(_) => names.extend(param.bound.iter().map(|name| name.unraw().to_string())),
-            }
-        }
-        names.extend(this.as_ref().map(ToString::to_string));
-        if names.is_empty() { "it has none".to_owned() } else { format!("name one of {}", names.join(", ")) }
-    };
-    let skipped = args.skip.as_ref().map_or(&[][..], |said| &said.value);
-    for name in skipped {
-        if !(params.iter().any(|param| param.is(name)) || name == "self" && this.is_some()) {
-            faults.at(name, format!("`{name}` is no argument of this function: {}", arguments()));
-        }
-    }
-    let Some(said) = &args.key else {
-        let kept = params.iter().filter(|param| !skipped.iter().any(|name| param.is(name)));
-        let part = |param: &Param| {
-            if let Some(unordered) = param.unordered() {
-                faults.at(&param.ty, unordered_key(unordered));
-            }
-            let name = &param.name;
-            syn::parse_quote!(#name)
-        };
-        return kept.map(part).collect();
-    };
-    if said.value.is_empty() {
-        faults.at(&said.word, "an empty key: name what the result depends on, or `skip(…)` every argument if on none");
-    }
-    let mut names: Vec<&Ident> = params.iter().flat_map(|param| param.bound.iter().chain([&param.name])).collect();
-    names.extend(&this);
-    let types = sig.generics.params.iter().filter_map(|param| match param {
-        GenericParam::Type(param) => Some(&param.ident),
-        GenericParam::Const(param) => Some(&param.ident),
-        GenericParam::Lifetime(_) => None,
+/// What tells this crate from another of its name: a library from its binary and its tests, which Cargo compiles with
+/// different metadata.
+fn compilation() -> String {
+    let metadata = std::env::args().find_map(|arg| {
+        let arg = arg.strip_prefix("-C").unwrap_or(&arg);
+        arg.strip_prefix("metadata=").map(str::to_owned)
     });
-    let types: Vec<&Ident> = types.collect();
-    for part in &said.value {
-        let tokens = part.to_token_stream();
-        let names_one = names.iter().chain(&types).any(|name| mentions(&tokens, &name.to_string()));
-        if !names_one && !mentions(&tokens, "Self") {
-            faults.at(part, format!("this part of the key names no argument of the function: {}", arguments()));
-        }
-        if let Expr::Path(path) = part
-            && let Some(param) = params.iter().find(|param| path.path.get_ident().is_some_and(|name| param.is(name)))
-            && let Some(unordered) = param.unordered()
-        {
-            faults.at(part, unordered_key(unordered));
-        }
-    }
-    let part =
-        |part: &Expr| syn::parse2(as_in_signature(part.to_token_stream(), &names)).unwrap_or_else(|_| part.clone());
-    said.value.iter().map(part).collect()
+    let target = || std::env::var("CARGO_BIN_NAME").unwrap_or_default();
+    metadata.unwrap_or_else(target)
 }
 
-fn unordered_key(collection: &str) -> String {
-    format!(
-        "a `{collection}` in a key: two that are equal may be walked in different orders, and make two keys: take a \
-         `BTree{}`, or name what is sorted by `key = \"…\"`",
-        &collection["Hash".len()..]
-    )
+fn name(said: &LitStr, faults: &mut Faults) -> Option<String> {
+    let name = said.value();
+    if name.trim().is_empty() {
+        faults.at(said, "a name without letters: leave `name` out for the function's own");
+        return None;
+    }
+    Some(name)
 }
 
 /// The value of an argument that is a duration.
@@ -408,11 +273,16 @@ fn companion(
     })
 }
 
-/// Those of a function's attributes that also concern what is generated beside it. An expectation is met once at most.
-fn lint_attrs(attrs: &[Attribute]) -> Vec<Attribute> {
-    let concerns_all =
-        |attr: &&Attribute| ["allow", "warn", "deny", "cfg"].iter().any(|name| attr.path().is_ident(name));
-    attrs.iter().filter(concerns_all).cloned().collect()
+/// Those of a function's attributes that also concern what is generated beside it, and those that its companion takes over.
+fn shared_attrs(attrs: &[Attribute]) -> (Vec<Attribute>, Vec<Attribute>) {
+    let of = |names: &[&str]| {
+        let concerns = |attr: &&Attribute| names.iter().any(|name| attr.path().is_ident(name));
+        attrs.iter().filter(concerns).cloned().collect::<Vec<_>>()
+    };
+    let is_hidden = |attr: &Attribute| attr.path().is_ident("doc") && attr.meta.require_list().is_ok();
+    let mut companion = of(&["deprecated"]);
+    companion.extend(attrs.iter().filter(|attr| is_hidden(attr)).cloned());
+    (of(&["allow", "warn", "deny", "cfg"]), companion)
 }
 
 /// An expectation that is allowed to be disappointed: what it was about may have moved.

@@ -24,6 +24,10 @@ pub(crate) struct Param {
     pub(crate) bound: Vec<Ident>,
 }
 
+/// Said of an argument that borrows in a way that is not known.
+pub(crate) const NO_COPY: &str = "the run outlives its caller and takes a copy of each argument, and this one borrows in a \
+    way that cannot be copied: take what owns its data, or write `inline` to run in the caller's task";
+
 /// Which way to copy an argument; what is spelled as good for ever need not be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Copied {
@@ -37,10 +41,11 @@ impl Param {
     pub(crate) fn read(index: usize, input: &FnArg, body: Option<&TokenStream>) -> Option<Self> {
         let FnArg::Typed(arg) = input else { return None };
         let pat = (*arg.pat).clone();
-        let ty = (*arg.ty).clone();
+        let ty = bare(&arg.ty).clone();
         let (name, parts) = match &pat {
             Pat::Ident(ident) if ident.by_ref.is_none() && ident.subpat.is_none() => {
-                let taken_apart = body.and_then(|body| taken_apart(body, &ident.ident));
+                let is_made_up = ident.ident.to_string().starts_with("__arg"); // as `async_trait` does
+                let taken_apart = body.filter(|_| is_made_up).and_then(|body| taken_apart(body, &ident.ident));
                 (ident.ident.clone(), taken_apart)
             }
             pat => {
@@ -53,6 +58,11 @@ impl Param {
             names(parts, &mut bound);
         }
         Some(Self { name, pat, ty, parts, bound })
+    }
+
+    /// Whether its name is the user's.
+    pub(crate) fn is_named(&self) -> bool {
+        self.parts.is_none() && !self.name.to_string().starts_with("__")
     }
 
     /// Whether it bears this name.
@@ -81,7 +91,7 @@ impl Param {
     /// A run of its own cannot take along what borrows in a way that is not known how to copy.
     pub(crate) fn check_borrow(&self, faults: &mut Faults) {
         let within = match &self.ty {
-            Type::Reference(ty) => match &*ty.elem {
+            Type::Reference(ty) => match bare(&ty.elem) {
                 Type::Slice(slice) => referent(&slice.elem),
                 elem => elem,
             },
@@ -91,11 +101,7 @@ impl Param {
             },
         };
         if self.copied() == Copied::ByType && borrows(&within.to_token_stream()) {
-            faults.at(
-                &self.ty,
-                "the run outlives its caller and takes a copy of each argument, and this one borrows in a way that cannot \
-                 be copied: take what owns its data, or write `inline` to run in the caller's task",
-            );
+            faults.at(&self.ty, NO_COPY);
         }
     }
 
@@ -112,10 +118,19 @@ impl Param {
     }
 }
 
+/// A type without the invisible brackets that come with what a macro was given.
+pub(crate) fn bare(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(ty) => bare(&ty.elem),
+        Type::Paren(ty) => bare(&ty.elem),
+        ty => ty,
+    }
+}
+
 /// What a reference refers to.
 fn referent(ty: &Type) -> &Type {
-    match ty {
-        Type::Reference(ty) => &ty.elem,
+    match bare(ty) {
+        Type::Reference(ty) => bare(&ty.elem),
         ty => ty,
     }
 }
@@ -149,7 +164,7 @@ fn taken_apart(body: &TokenStream, name: &Ident) -> Option<Pat> {
     None
 }
 
-/// The names that a pattern without alternatives binds.
+/// The names that a pattern binds.
 fn names(pat: &Pat, found: &mut Vec<Ident>) {
     match pat {
         Pat::Ident(pat) => {
@@ -163,6 +178,7 @@ fn names(pat: &Pat, found: &mut Vec<Ident>) {
         Pat::Struct(pat) => pat.fields.iter().for_each(|field| names(&field.pat, found)),
         Pat::Slice(pat) => pat.elems.iter().for_each(|pat| names(pat, found)),
         Pat::Reference(pat) => names(&pat.pat, found),
+        Pat::Or(pat) => pat.cases.iter().take(1).for_each(|pat| names(pat, found)),
         Pat::Paren(pat) => names(&pat.pat, found),
         _ => {}
     }

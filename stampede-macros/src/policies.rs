@@ -15,15 +15,16 @@ use crate::model;
 /// The options that are not durations, each as the call of a setter.
 pub(crate) fn options(args: &Args, faults: &mut Faults) -> Vec<TokenStream> {
     let mut options = Vec::new();
-    let shares: [(_, fn(f64) -> bool, _); 3] = [
-        (&args.refresh_ahead, |share| share > 0.0 && share < 1.0, "a share of the TTL, between 0 and 1, as in 0.8"),
-        (&args.xfetch, |beta| beta > 0.0, "β, a number above 0, as in 1.0"),
-        (&args.jitter, |share| (0.0..1.0).contains(&share), "a share of the TTL, from 0 to below 1, as in 0.1"),
+    let least = f64::MIN_POSITIVE;
+    let shares = [
+        (&args.refresh_ahead, least..1.0, "a share of the TTL, between 0 and 1: write 0.8, say"),
+        (&args.xfetch, least..f64::INFINITY, "β, a number above 0: write 1.0, say"),
+        (&args.jitter, 0.0..1.0, "a share of the TTL, from 0 to below 1: write 0.1, say"),
     ];
-    for (said, fits, what) in shares {
+    for (said, range, what) in shares {
         let Some(Said { word, value }) = said else { continue };
         let value = match (number(value), as_string(value)) {
-            (Some(number), _) if fits(number) => quote_spanned!(value.span()=> #number),
+            (Some(number), _) if range.contains(&number) => quote_spanned!(value.span()=> #number),
             (None, None) => value.to_token_stream(),
             _ => {
                 faults.at(value, format!("`{word}` is {what}"));
@@ -68,7 +69,7 @@ pub(crate) fn own_errors(args: &Args) -> Vec<(&'static str, Ident)> {
 /// Arguments that make no sense without, or beside, each other.
 pub(crate) fn check(args: &Args, faults: &mut Faults) {
     let word = |said: &Option<Said<Expr>>| said.as_ref().map(|said| said.word.clone());
-    if args.ttl.is_none() {
+    if args.ttl.is_none() && !args.is_unread(&["ttl"]) {
         for (said, why) in [
             (word(&args.stale_while_revalidate), "needs a `ttl` after which a value is stale"),
             (word(&args.stale_if_error), "needs a `ttl` after which a value is stale"),
@@ -82,8 +83,11 @@ pub(crate) fn check(args: &Args, faults: &mut Faults) {
             }
         }
     }
-    let has_window = args.stale_while_revalidate.is_some() || args.stale_if_error.is_some();
-    let refreshes_early = args.refresh_ahead.is_some() || args.xfetch.is_some();
+    let has_window = args.stale_while_revalidate.is_some()
+        || args.stale_if_error.is_some()
+        || args.is_unread(&["stale_while_revalidate", "stale_if_error"]);
+    let refreshes_early =
+        args.refresh_ahead.is_some() || args.xfetch.is_some() || args.is_unread(&["refresh_ahead", "xfetch"]);
     if let Some(said) = &args.retry_after
         && !has_window
         && !refreshes_early

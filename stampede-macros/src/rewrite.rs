@@ -1,22 +1,30 @@
 //! Changes to the user's tokens, where they cannot stay as they are.
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::Expr;
 use syn::ext::IdentExt;
 
 /// Lets names mean what they mean in the signature. What was read from a string means what it means where the string was
-/// written, and that is another place if a macro wrote the string and was given the names.
-pub(crate) fn as_in_signature(tokens: TokenStream, names: &[&Ident]) -> TokenStream {
-    let token = |token| match token {
-        TokenTree::Group(group) => regroup(&group, as_in_signature(group.stream(), names)),
-        TokenTree::Ident(mut ident) => {
-            if let Some(name) = names.iter().find(|name| name.unraw() == ident.unraw()) {
-                ident.set_span(name.span().located_at(ident.span()));
+/// written, and that is another place if a macro wrote it and was given the names.
+pub(crate) fn as_in_signature(expr: &Expr, names: &[Ident]) -> Expr {
+    fn rewritten(tokens: TokenStream, names: &[Ident]) -> TokenStream {
+        let token = |token| match token {
+            TokenTree::Group(group) => regroup(&group, rewritten(group.stream(), names)),
+            TokenTree::Ident(mut ident) => {
+                let mut same = names.iter().filter(|name| name.unraw() == ident.unraw());
+                // Two of one spelling differ by where they were written; the string says which it means.
+                if let (Some(name), None) = (same.next(), same.next()) {
+                    ident.set_span(name.span().located_at(ident.span()));
+                }
+                ident.into()
             }
-            ident.into()
-        }
-        other => other,
-    };
-    tokens.into_iter().map(token).collect()
+            other => other,
+        };
+        tokens.into_iter().map(token).collect()
+    }
+
+    syn::parse2(rewritten(expr.to_token_stream(), names)).unwrap_or_else(|_| expr.clone())
 }
 
 /// Replaces `self`, also where a format string captures it, by another name. Items within have a `self` of their own.
@@ -26,14 +34,17 @@ pub(crate) fn without_self(tokens: TokenStream, name: &str) -> TokenStream {
     let mut before = [const { None::<String> }; 2];
     while let Some(token) = tokens.next() {
         let seen = token.to_string();
+        let next = tokens.peek();
         match token {
             TokenTree::Ident(ident) if ident == "self" => {
-                let is_path = matches!(tokens.peek(), Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
-                let ident = if is_path { ident } else { Ident::new(name, ident.span()) };
+                let is_path =
+                    next.is_some_and(|next| matches!(next, TokenTree::Punct(punct) if punct.as_char() == ':'));
+                let is_fragment = before[1].as_deref() == Some("$");
+                let ident = if is_path || is_fragment { ident } else { Ident::new(name, ident.span()) };
                 rewritten.extend([TokenTree::from(ident)]);
             }
             TokenTree::Ident(ident) => {
-                let next_is_name = matches!(tokens.peek(), Some(TokenTree::Ident(_)));
+                let next_is_name = matches!(next, Some(TokenTree::Ident(_)));
                 let is_end: Option<fn(&TokenTree) -> bool> = match seen.as_str() {
                     "use" => Some(is_semicolon),
                     "impl" => Some(is_braces),
@@ -53,12 +64,10 @@ pub(crate) fn without_self(tokens: TokenStream, name: &str) -> TokenStream {
             }
             TokenTree::Group(group) => {
                 let inner = match &before {
-                    [Some(makro), Some(bang)] if bang == "!" => {
-                        format_without_self(group.stream(), makro.as_str(), name)
-                    }
-                    _ => group.stream(),
+                    [Some(called), Some(bang)] if bang == "!" => arguments_without_self(group.stream(), called, name),
+                    _ => without_self(group.stream(), name),
                 };
-                rewritten.extend([regroup(&group, without_self(inner, name))]);
+                rewritten.extend([regroup(&group, inner)]);
             }
             other => rewritten.extend([other]),
         }
@@ -67,39 +76,63 @@ pub(crate) fn without_self(tokens: TokenStream, name: &str) -> TokenStream {
     rewritten
 }
 
+/// The same for the arguments of a macro.
+fn arguments_without_self(tokens: TokenStream, called: &str, name: &str) -> TokenStream {
+    if called == "stringify" {
+        return tokens;
+    }
+    let tokens = match first_format(called) {
+        Some(first) => format_without_self(tokens, first, name),
+        None => tokens,
+    };
+    without_self(tokens, name)
+}
+
+/// Which argument of a macro is a format string at the earliest, if one is. A macro that is not known here may mean something
+/// else by braces.
+fn first_format(called: &str) -> Option<usize> {
+    match called {
+        "format" | "format_args" | "print" | "println" | "eprint" | "eprintln" | "panic" | "todo" | "unimplemented"
+        | "unreachable" | "write" | "writeln" | "anyhow" | "bail" | "eyre" | "trace" | "debug" | "info" | "warn"
+        | "error" | "log" | "event" | "span" | "trace_span" | "debug_span" | "info_span" | "warn_span"
+        | "error_span" => Some(0),
+        "assert" | "debug_assert" | "ensure" => Some(1),
+        "assert_eq" | "assert_ne" | "debug_assert_eq" | "debug_assert_ne" => Some(2),
+        _ => None,
+    }
+}
+
+/// The same for the format string among a macro's arguments: the first, from the argument `first` on, that is a string and
+/// nothing else.
+fn format_without_self(tokens: TokenStream, first: usize, name: &str) -> TokenStream {
+    let mut arguments = vec![Vec::new()];
+    for token in tokens {
+        let is_comma = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ',');
+        if let Some(argument) = arguments.last_mut() {
+            argument.push(token);
+        }
+        if is_comma {
+            arguments.push(Vec::new());
+        }
+    }
+    let format = arguments.iter_mut().skip(first).find_map(|argument| match &mut argument[..] {
+        [TokenTree::Literal(literal), rest @ ..] if rest.len() < 2 && is_string(&literal.to_string()) => Some(literal),
+        _ => None,
+    });
+    if let Some(format) = format
+        && let Some(rewritten) = capture(format, name)
+    {
+        *format = rewritten;
+    }
+    arguments.into_iter().flatten().collect()
+}
+
 fn is_semicolon(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == ';')
 }
 
 fn is_braces(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
-}
-
-/// The same for the format string among a macro's arguments: the first that is a string, but for macros that compare two
-/// values first.
-fn format_without_self(tokens: TokenStream, makro: &str, name: &str) -> TokenStream {
-    let first = if makro.ends_with("assert_eq") || makro.ends_with("assert_ne") { 2 } else { 0 };
-    let mut argument = 0;
-    let mut starts = true;
-    let mut done = false;
-    let token = |token| {
-        let is_start = std::mem::replace(&mut starts, false);
-        match token {
-            TokenTree::Punct(punct) if punct.as_char() == ',' => {
-                argument += 1;
-                starts = true;
-                punct.into()
-            }
-            TokenTree::Literal(literal)
-                if is_start && !done && argument >= first && is_string(&literal.to_string()) =>
-            {
-                done = true;
-                capture(&literal, name).unwrap_or(literal).into()
-            }
-            other => other,
-        }
-    };
-    tokens.into_iter().map(token).collect()
 }
 
 fn is_string(literal: &str) -> bool {
@@ -156,6 +189,15 @@ mod tests {
             ("write ! (f , \"{self}\")", "write ! (f , \"{this}\")"),
             ("assert_eq ! (a , \"b\" , \"{self}\")", "assert_eq ! (a , \"b\" , \"{this}\")"),
             ("error ! (target : \"{self}\" , \"{self}\")", "error ! (target : \"{self}\" , \"{this}\")"),
+            ("info ! (\"a\" = 1 , \"{self}\")", "info ! (\"a\" = 1 , \"{this}\")"),
+            ("assert ! (\"x\" , \"{self}\")", "assert ! (\"x\" , \"{this}\")"),
+            ("concat ! (\"{self}\")", "concat ! (\"{self}\")"),
+            ("matches ! (self , \"{self}\")", "matches ! (this , \"{self}\")"),
+            ("stringify ! (self . id)", "stringify ! (self . id)"),
+            (
+                "macro_rules ! m { ($self : ident) => { $self . id } }",
+                "macro_rules ! m { ($self : ident) => { $self . id } }",
+            ),
             ("vec ! [format ! (\"{self}\")]", "vec ! [format ! (\"{this}\")]"),
             ("fn f (self) -> u8 { self . 0 } self", "fn f (self) -> u8 { self . 0 } this"),
             ("impl A for B { fn f (& self) { self } } self", "impl A for B { fn f (& self) { self } } this"),

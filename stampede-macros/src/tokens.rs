@@ -32,29 +32,69 @@ fn captures(literal: &str, name: &str) -> bool {
 
 /// Whether a type, as it is spelled, borrows for less than the program's time.
 pub(crate) fn borrows(ty: &TokenStream) -> bool {
+    references(ty).any(|reference| !reference.is_static)
+}
+
+/// Whether a type, as it is spelled, borrows to change something.
+pub(crate) fn borrows_mut(ty: &TokenStream) -> bool {
+    references(ty).any(|reference| reference.is_mut)
+}
+
+/// A `&`, or a lifetime among a type's arguments.
+struct Reference {
+    is_static: bool,
+    is_mut: bool,
+}
+
+/// What a type refers to, but for what a function that it names would: that is borrowed when it is called.
+fn references(ty: &TokenStream) -> impl Iterator<Item = Reference> {
+    const FUNCTIONS: [&str; 7] = ["fn", "Fn", "FnMut", "FnOnce", "AsyncFn", "AsyncFnMut", "AsyncFnOnce"];
+
     let mut tokens = ty.clone().into_iter().peekable();
+    let mut found = Vec::new();
     while let Some(token) = tokens.next() {
         match token {
-            TokenTree::Punct(punct) if punct.as_char() == '&' => match tokens.peek() {
-                Some(TokenTree::Punct(punct)) if punct.as_char() == '\'' => {} // it has a name
-                _ => return true,
-            },
-            TokenTree::Punct(punct) if punct.as_char() == '\'' => match tokens.next() {
-                Some(TokenTree::Ident(name)) if name == "static" => {}
-                _ => return true,
-            },
-            // The arguments of a function are borrowed when it is called. So are lifetimes of its own.
-            TokenTree::Ident(ident) if ["fn", "Fn", "FnMut", "FnOnce", "AsyncFn"].iter().any(|name| ident == name) => {
+            TokenTree::Punct(punct) if ['&', '\''].contains(&punct.as_char()) => {
+                let lifetime =
+                    if punct.as_char() == '\'' { true } else { tokens.next_if(|next| is_punct(next, '\'')).is_some() };
+                let is_static = lifetime && tokens.next().is_some_and(|name| is_ident(&name, "static"));
+                let is_mut = tokens.next_if(|next| is_ident(next, "mut")).is_some();
+                found.push(Reference { is_static, is_mut });
+            }
+            TokenTree::Ident(ident) if FUNCTIONS.iter().any(|name| ident == name) => {
                 tokens.next_if(|next| matches!(next, TokenTree::Group(_)));
+                // What it returns, up to the next bound or argument of the type that it is in.
+                if tokens.next_if(|next| is_punct(next, '-')).is_some() {
+                    tokens.next();
+                    let mut depth = 0;
+                    while let Some(next) = tokens.peek() {
+                        if is_punct(next, '<') {
+                            depth += 1;
+                        } else if depth == 0 && [',', '+', '>'].into_iter().any(|end| is_punct(next, end)) {
+                            break;
+                        } else if is_punct(next, '>') {
+                            depth -= 1;
+                        }
+                        tokens.next();
+                    }
+                }
             }
             TokenTree::Ident(ident) if ident == "for" => {
-                tokens.by_ref().find(|token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '>'));
+                tokens.by_ref().find(|token| is_punct(token, '>'));
             }
-            TokenTree::Group(group) if borrows(&group.stream()) => return true,
+            TokenTree::Group(group) => found.extend(references(&group.stream()).collect::<Vec<_>>()),
             _ => {}
         }
     }
-    false
+    found.into_iter()
+}
+
+fn is_punct(token: &TokenTree, char: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == char)
+}
+
+fn is_ident(token: &TokenTree, name: &str) -> bool {
+    matches!(token, TokenTree::Ident(ident) if ident == name)
 }
 
 #[cfg(test)]
@@ -96,8 +136,26 @@ mod tests {
             ("impl Fn(&u8) -> u8 + Clone", false),
             ("Box<dyn for<'a> Fn(&'a u8)>", false),
             ("Box<dyn Fn(u8) + 'a>", true),
+            ("fn(&str) -> &str", false),
+            ("Vec<impl Fn(&str) -> Option<&str> + Send + 'a>", true),
+            ("impl AsyncFnMut(&str) -> Option<&str>, &u8", true),
+            ("Pin<&mut Self>", true),
         ] {
             assert_eq!(borrows(&text.parse().expect("tokens")), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn exclusive_references_are_told_from_shared_ones() {
+        for (text, found) in [
+            ("&mut u8", true),
+            ("&'a mut u8", true),
+            ("&'static mut u8", true),
+            ("Option<&mut u8>", true),
+            ("&u8", false),
+            ("fn(&mut u8) -> &mut u8", false),
+        ] {
+            assert_eq!(borrows_mut(&text.parse().expect("tokens")), found, "{text}");
         }
     }
 }

@@ -245,6 +245,7 @@ fn scopes_and_wishes_nest() {
 }
 
 #[coalesce(ttl = "1m")]
+#[allow(clippy::many_single_char_names)]
 async fn arguments(a: &str, b: &[u16], c: Option<&String>, d: Cow<'_, str>, e: Vec<u8>) -> Option<usize> {
     match a.len() + b.len() + c.map_or(0, String::len) + d.len() + e.len() {
         0 => NoCache(0).into(),

@@ -94,6 +94,7 @@ pub async fn only_key(id: u32) -> usize {
     1
 }
 /// a
+#[allow(clippy::too_many_arguments)]
 #[coalesce(ttl = "5s")]
 pub async fn names(key: u8, store: u8, result: u8, value: u8, entry: u8, __x: u8, r#type: u8, options: u8) -> u8 {
     key + store + result + value + entry + __x + r#type + options
@@ -106,6 +107,7 @@ pub async fn dep(key: u8) -> u8 {
     key
 }
 /// a
+#[allow(clippy::many_single_char_names, clippy::too_many_arguments)]
 #[coalesce(ttl = "5s")]
 pub async fn many(
     a: u8,
@@ -167,7 +169,16 @@ async fn they_run() {
             assert_eq!(configured(std::time::Duration::from_secs(1), store.clone(), 7).await, 7);
             assert_eq!(store.stats().entries, 1);
             assert_eq!(temps(" Rome ".into(), None).await, temps("rome".into(), Some(3)).await);
-            assert_eq!(Arc::new(S { id: 9 }).arc().await, 9);
+            let s = Arc::new(S { id: 9 });
+            assert_eq!((Arc::clone(&s).arc().await, s.arc_ref().await, s.as_ref().clone().by_value().await), (9, 9, 9));
+            assert_eq!((S::assoc(1).await, S::assoc_self(2).await.id), (1, 2));
+            assert_eq!(s.fmt(1).await, "1 9");
+            assert_eq!((imp("a").await, lifetimes("a", &1).await, only_key(1).await), (1, 2, 1));
+            #[allow(deprecated)]
+            let deprecated = dep(1).await;
+            assert_eq!(deprecated, 1);
+            assert_eq!(many(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1).await, 18);
+            assert_eq!(fmtkey(1, 2, 3).await, 6);
         })
         .await;
 }

@@ -15,7 +15,7 @@ impl<T: Serialize + Clone + Debug + Send + Sync + 'static> All for T {}
 
 /// A type, a lifetime, a constant and an unnamed type.
 #[coalesce(ttl = "5s", key = "t, name")]
-pub async fn mixed<'a, T, const N: usize>(
+pub async fn mixed<'a, const N: usize, T>(
     t: T,
     name: &'a str,
     more: impl Display + Clone + Send + Sync + 'static,
@@ -113,10 +113,10 @@ pub async fn nested(id: u8) -> u8 {
 #[test]
 fn instantiations_have_values_of_their_own() {
     run(async {
-        assert_eq!(mixed::<_, 3>(1_u8, "a", 'x').await, "1 a 3 x");
-        assert_eq!(mixed::<_, 4>(1_u8, "a", 'x').await, "1 a 4 x");
-        assert_eq!(mixed::<_, 4>(1_u8, "a", "y").await, "1 a 4 y", "of another type");
-        assert_eq!(mixed::<_, 4>(1_u8, "a", "z").await, "1 a 4 y", "of the same type, and not in the key");
+        assert_eq!(mixed::<3, _>(1_u8, "a", 'x').await, "1 a 3 x");
+        assert_eq!(mixed::<4, _>(1_u8, "a", 'x').await, "1 a 4 x");
+        assert_eq!(mixed::<4, _>(1_u8, "a", "y").await, "1 a 4 y", "of another type");
+        assert_eq!(mixed::<4, _>(1_u8, "a", "z").await, "1 a 4 y", "of the same type, and not in the key");
         assert_eq!(output::<String>(1).await, (1, String::new()));
         assert_eq!(output::<u8>(1).await, (1, 0));
         assert_eq!((only::<1>().await, only::<2>().await), (1, 2));

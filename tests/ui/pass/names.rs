@@ -59,6 +59,18 @@ macro_rules! keyed {
 
 keyed!(by_id, id);
 
+macro_rules! two_of_one_name {
+    ($name:ident, $id:ident) => {
+        /// The key is the macro's own `id`.
+        #[coalesce(ttl = "5s", key = "id")]
+        pub async fn $name($id: u8, id: u8) -> (u8, u8) {
+            ($id, id)
+        }
+    };
+}
+
+two_of_one_name!(own_id, id);
+
 macro_rules! twins {
     ($($module:ident $value:literal),*) => {
         $(
@@ -83,6 +95,7 @@ fn they_do_not_meet_what_is_generated() {
         assert_eq!(async_entry(1).get().await, Some(1));
         assert_eq!((load_one(1, 2).await, load_two(3, 4).await), (1, 3));
         assert_eq!(by_id(1).await, 1);
+        assert_eq!((own_id(1, 2).await, own_id(1, 3).await, own_id(2, 2).await), ((1, 2), (1, 3), (1, 2)));
         assert_eq!((first::twin(1).await, second::twin(1).await), (2, 3));
     });
 }

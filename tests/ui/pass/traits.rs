@@ -20,6 +20,9 @@ pub trait Users {
 
     /// Without a receiver.
     async fn zero(id: u8) -> Self;
+
+    /// Says what it is.
+    async fn say_so(&self) -> String;
 }
 
 /// A table.
@@ -57,6 +60,18 @@ impl Users for Table {
         Plus(self.number).one()
     }
 
+    #[coalesce(ttl = "5s", key = "self.number", entry = false)]
+    async fn say_so(&self) -> String {
+        macro_rules! number_of {
+            ($self:ident) => {
+                $self.number
+            };
+        }
+        let strings = ["{self}", concat!("{self}", "x"), stringify!(self.id)];
+        assert!(matches!("{self}", "{self}"), "{self:?}");
+        format!("{strings:?} {{self}} {}", number_of!(self))
+    }
+
     #[coalesce(ttl = "5s", entry = false)]
     async fn zero(id: u8) -> Self {
         Self { number: id.into(), runs: Arc::default() }
@@ -76,6 +91,7 @@ fn native_traits_work() {
         assert_eq!(Users::user(&table, 0).await, Err("nobody".into()));
         assert_eq!(table.count().await, 4);
         assert_eq!(Table::zero(2).await.number, 2);
+        assert_eq!(table.say_so().await, r#"["{self}", "{self}x", "self.id"] {self} 3"#);
     });
 }
 
@@ -120,6 +136,12 @@ pub trait Boxed: Send + Sync {
     /// By value.
     async fn consume(self: Arc<Self>, mut times: u8) -> u32;
 
+    /// Takes its arguments apart itself.
+    async fn list(&self, page: u32, size: Option<(u32, u32)>) -> String;
+
+    /// Says what it is.
+    async fn say(&self) -> String;
+
     /// Without an answer.
     async fn touch(&self);
 
@@ -156,6 +178,21 @@ impl Boxed for Table {
         self.number * u32::from(times)
     }
 
+    #[coalesce(ttl = "5s", skip(self))]
+    async fn list(&self, page: u32, size: Option<(u32, u32)>) -> String {
+        let first = page;
+        let Some(size) = size else { return "none".into() };
+        let (page, _) = size;
+        format!("{first} {page}")
+    }
+
+    #[coalesce(ttl = "5s", key = "self.number")]
+    async fn say(&self) -> String {
+        let strings = ["{self}", concat!("{self}", "x"), stringify!(self.id)];
+        assert!(matches!("{self}", "{self}"), "{self:?}");
+        format!("{strings:?} {{self}} {}", self.number)
+    }
+
     #[coalesce(ttl = "5s", key = "self.number", inline)]
     async fn touch(&self) {
         self.runs.fetch_add(1, Ordering::Relaxed);
@@ -173,6 +210,10 @@ fn async_trait_works() {
         assert_eq!(Boxed::user(&table, 0, "x").await, Err("nobody".into()));
         assert!(table.pair((1, 2), 'c').await.starts_with("1 2 'c' Table"));
         assert!(table.pair((2, 1), 'c').await.starts_with("1 2 'c' Table"), "the sum is the key");
+        assert_eq!(table.list(1, Some((9, 9))).await, "1 9");
+        assert_eq!(table.list(2, Some((9, 9))).await, "2 9");
+        assert_eq!(table.list(2, None).await, "none");
+        assert_eq!(table.say().await, r#"["{self}", "{self}x", "__self.id"] {self} 3"#, "`async_trait` names it so");
         assert_eq!(Arc::new(boxed()).consume(1).await, 6);
         table.touch().await;
         table.touch().await;

@@ -1,7 +1,14 @@
 //! The attribute where well-known names mean something else, in edition 2021.
 #![no_implicit_prelude]
 #![deny(warnings, missing_docs, unsafe_code, clippy::all, clippy::pedantic, clippy::nursery)]
-#![allow(dead_code, unused_macros, non_upper_case_globals, non_camel_case_types, reason = "that is the point")]
+#![allow(
+    clippy::missing_errors_doc,
+    dead_code,
+    unused_macros,
+    non_upper_case_globals,
+    non_camel_case_types,
+    reason = "that is the point"
+)]
 
 mod core {}
 mod std {}
@@ -72,7 +79,11 @@ impl Repository {
 
     /// In the caller's task.
     #[::stampede::coalesce(ttl = "5s", key = "self.tenant, id", inline)]
-    pub async fn inlined<T: ::std::clone::Clone + ::std::marker::Send + 'static>(&self, id: u8, _more: T) -> u8 {
+    pub async fn inlined<T: ::std::clone::Clone + ::std::marker::Send + ::std::marker::Sync + 'static>(
+        &self,
+        id: u8,
+        _more: T,
+    ) -> u8 {
         id
     }
 

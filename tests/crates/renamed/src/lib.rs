@@ -1,5 +1,6 @@
 //! The attribute where the facade bears another name, or is reached through another crate, in edition 2021.
 #![deny(warnings, missing_docs, unsafe_code, clippy::all, clippy::pedantic, clippy::nursery)]
+#![allow(clippy::missing_errors_doc, reason = "shown elsewhere")]
 
 /// What another crate might hand on.
 pub mod handed_on {
