@@ -269,7 +269,7 @@ fn call(model: &Model) -> TokenStream {
     let Model { support, output, .. } = model;
     let span = at(output.span());
     let share = if let Some(path) = &model.share_error {
-        quote_spanned! {path.span()=>
+        quote_spanned! {at(path.span())=>
             __stampede::Named::new(__stampede_reply, #path, __stampede::Probe::<#output>::NEW.__find_error())
         }
     } else {
@@ -384,7 +384,7 @@ fn target(model: &Model) -> TokenStream {
     };
     let (store, place) = match &model.store {
         Some(store) => (
-            quote_spanned!(store.span()=> let __stampede_store: &__stampede::Store = &(#store);),
+            quote_spanned!(at(store.span())=> let __stampede_store: &__stampede::Store = &(#store);),
             quote!(__stampede::Option::Some(__stampede_store)),
         ),
         None => (quote!(), quote!(__stampede::Option::None)),

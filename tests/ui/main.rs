@@ -1,5 +1,6 @@
 //! What the attribute takes, under strict lints, and what it refuses, with what words.
 #![deny(warnings, missing_docs, clippy::all, clippy::pedantic, clippy::nursery)]
+#![allow(clippy::unnecessary_debug_formatting, reason = "to see it all")]
 #![allow(unreachable_pub, reason = "as a library would have them")]
 
 mod pass;

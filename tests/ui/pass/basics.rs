@@ -1,5 +1,6 @@
 //! Functions of many shapes compile without a warning under strict lints.
 #![deny(unsafe_code)]
+#![allow(clippy::disallowed_types, reason = "what is generated names the real one")]
 
 use std::borrow::Cow;
 use std::path::Path;

@@ -23,7 +23,7 @@ pub async fn perhaps(word: Option<&str>, number: Option<&u64>, name: &OsStr) -> 
 
 /// Perhaps owned.
 #[coalesce(ttl = "5s")]
-pub async fn cows<'a>(word: Cow<'_, str>, bytes: Cow<'a, [u8]>) -> usize {
+pub async fn cows(word: Cow<'_, str>, bytes: Cow<'_, [u8]>) -> usize {
     word.len() + bytes.len()
 }
 

@@ -1,4 +1,5 @@
 //! Methods with each kind of receiver.
+#![allow(clippy::disallowed_types, reason = "what is generated names the real one")]
 
 use std::fmt::Debug;
 use std::sync::Arc;

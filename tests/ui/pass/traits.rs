@@ -42,7 +42,7 @@ impl Users for Table {
             return Err("nobody".into());
         }
         let this = self;
-        let number = [1_u32].iter().map(|one| one * self.number).sum::<u32>();
+        let number = [1_u32, 0].iter().map(|one| one * self.number).sum::<u32>();
         Ok(format!("{parsed} of {number} {self:?} {{self}} {}", this.number))
     }
 
