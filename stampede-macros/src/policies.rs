@@ -12,10 +12,13 @@ use crate::diagnostics::Faults;
 use crate::duration;
 use crate::model;
 
+/// Whether a number is in its range.
+type Fits = fn(f64) -> bool;
+
 /// The options that are not durations, each as the call of a setter.
 pub(crate) fn options(args: &Args, faults: &mut Faults) -> Vec<TokenStream> {
     let mut options = Vec::new();
-    let shares: [(_, fn(f64) -> bool, _); 3] = [
+    let shares: [(_, Fits, _); 3] = [
         (&args.refresh_ahead, |share| share > 0.0 && share < 1.0, "a share of the TTL, between 0 and 1, as in 0.8"),
         (&args.xfetch, |beta| beta > 0.0, "β, a number above 0, as in 1.0"),
         (&args.jitter, |share| (0.0..1.0).contains(&share), "a share of the TTL, from 0 to below 1, as in 0.1"),
@@ -204,7 +207,7 @@ mod tests {
             "ttl = TTL, refresh_ahead = share(), jitter = 0.1, breaker(reset_after = RESET, failures = FAILURES)",
             "error_ttl = \"1s\", timeout = \"1s\", breaker(failures = 5, reset_after = \"30s\")",
         ] {
-            assert_eq!(faults(args), [const { String::new() }; 0], "{args}");
+            assert!(faults(args).is_empty(), "{args}: {:?}", faults(args));
         }
     }
 }
