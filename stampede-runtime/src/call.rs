@@ -246,6 +246,14 @@ where
         let Some((waiter, runner)) = ticket.store().flights().lead_if_idle(request, done) else {
             return State::Answered(value);
         };
+        // It is not asked about a flight that was left vacant.
+        if permit.is_none() {
+            let Ok(leave) = ticket.tally.permit(&ticket.key, ticket.name, &options) else {
+                runner.decline();
+                return State::Answered(value);
+            };
+            permit = leave;
+        }
         if L::DETACHED {
             drop(waiter);
             // A runtime that takes no more tasks has had its day: the old value will do.
