@@ -194,3 +194,51 @@ pub use stampede_runtime::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// What must not compile, by its error: an option that gives calls an error of its own needs a type to say it with.
+///
+/// ```compile_fail,E0277
+/// #[stampede::coalesce(ttl = "5s", timeout = "1s")]
+/// async fn plain(id: u64) -> u64 { id }
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[derive(Clone)] struct E;
+/// #[stampede::coalesce(ttl = "5s", timeout = "1s")]
+/// async fn other_error(id: u64) -> Result<u64, E> { Ok(id) }
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[derive(Clone)] struct E;
+/// impl From<stampede::Timeout> for E { fn from(_: stampede::Timeout) -> Self { E } }
+/// #[stampede::coalesce(ttl = "5s", timeout = "1s", breaker(failures = 5, reset_after = "30s"))]
+/// async fn half(id: u64) -> Result<u64, E> { Ok(id) }
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[stampede::coalesce(ttl = "5s", error_ttl = "1s")]
+/// async fn no_errors(id: u64) -> Option<u64> { Some(id) }
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[stampede::coalesce(ttl = "5s", tags = "id")]
+/// async fn no_text(id: u64) -> u64 { id }
+/// ```
+///
+/// ```compile_fail,E0599
+/// # async fn f() {
+/// let second = std::time::Duration::from_secs(1);
+/// let cache = stampede::Cache::<u64>::builder("bounded").timeout(second).build();
+/// cache.get_with(&1, || async { 1 }).await;
+/// # }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # async fn f() {
+/// let second = std::time::Duration::from_secs(1);
+/// let cache = stampede::Cache::<u64>::builder("guarded").timeout(second).breaker(5, second).build();
+/// let answer: Result<u64, stampede::Timeout> = cache.try_get_with(&1, || async { Ok(1) }).await;
+/// # }
+/// ```
+#[cfg(doctest)]
+struct Refused;
