@@ -279,3 +279,18 @@ fn however_many_ask_at_once_a_failing_origin_sees_one_run() {
     let stats = store.stats();
     assert_eq!((runs.load(SeqCst), stats.runs.error, stats.calls.stale), (KEYS, KEYS, KEYS * CALLERS), "{stats:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_switched_off_has_no_old_values() {
+    each_way(async |way, store| {
+        let script = &Script::open();
+        load::put(way, 1, 100).await;
+        pass(secs(10)).await;
+        script.ends(End::Error);
+        store.bypass(true);
+        assert_eq!(load::call(way, script, 1).await, Err(Fault::Run(1)));
+        store.bypass(false);
+        assert_eq!((load::call(way, script, 1).await, script.runs()), (Ok(100), 2), "nor did that put anything off");
+    })
+    .await;
+}
