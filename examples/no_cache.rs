@@ -79,8 +79,8 @@ async fn search_deep(words: &str) -> Page {
 #[coalesce(ttl = "1m")]
 async fn access_token(client: &str) -> String {
     sleep(Duration::from_millis(30)).await;
-    let expires_in = Duration::from_secs(900);
-    stampede::store_for(expires_in - Duration::from_secs(60)); // never hand out one that is about to expire
+    let expires_in = Duration::from_mins(15);
+    stampede::store_for(expires_in.saturating_sub(Duration::from_mins(1))); // never hand out one that is about to expire
     format!("token of {client}")
 }
 

@@ -49,6 +49,7 @@ async fn inline(id: u64, name: &str) -> u64 {
 }
 
 #[coalesce(ttl = "1h")]
+#[allow(clippy::extra_unused_type_parameters, reason = "it tells functions apart")]
 async fn generic<T: Send + Sync + 'static>(id: u64, name: &str) -> Option<u64> {
     Some(id + name.len() as u64)
 }

@@ -49,6 +49,7 @@ async fn borrowed(name: &str, ids: &[u64]) -> usize {
 }
 
 #[coalesce(ttl = "1m")]
+#[allow(clippy::large_types_passed_by_value, reason = "that is the point")]
 async fn large(block: [[u64; 16]; 8]) -> u64 {
     block[0][0]
 }
@@ -59,6 +60,7 @@ async fn generic<T: serde::Serialize + Clone + Send + Sync + 'static>(value: T) 
 }
 
 #[coalesce(ttl = "1m")]
+#[allow(clippy::many_single_char_names, clippy::too_many_arguments, reason = "that is the point")]
 async fn many(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64, h: u64) -> u64 {
     a + b + c + d + e + f + g + h
 }

@@ -200,20 +200,27 @@ fn breaker(input: ParseStream<'_>) -> syn::Result<BreakerArgs> {
     let parts;
     parenthesized!(parts in input);
     let (mut failures, mut reset_after) = (None, None);
-    while !parts.is_empty() {
-        let part: Ident = parts.parse()?;
-        let slot = match part.to_string().as_str() {
-            "failures" => &mut failures,
-            "reset_after" => &mut reset_after,
-            unknown => return Err(syn::Error::new(part.span(), format!("`breaker` has no part `{unknown}`"))),
-        };
-        if slot.replace(value(&parts)?).is_some() {
-            return Err(syn::Error::new(part.span(), format!("`{part}` is said twice")));
+    let mut read = || {
+        while !parts.is_empty() {
+            let part: Ident = parts.parse()?;
+            let slot = match part.to_string().as_str() {
+                "failures" => &mut failures,
+                "reset_after" => &mut reset_after,
+                unknown => return Err(syn::Error::new(part.span(), format!("`breaker` has no part `{unknown}`"))),
+            };
+            if slot.replace(value(&parts)?).is_some() {
+                return Err(syn::Error::new(part.span(), format!("`{part}` is said twice")));
+            }
+            if !parts.is_empty() {
+                parts.parse::<Token![,]>()?;
+            }
         }
-        if !parts.is_empty() {
-            parts.parse::<Token![,]>()?;
-        }
-    }
+        Ok(())
+    };
+    let result = read();
+    // What is left over is no fault of its own.
+    let _: TokenStream = parts.parse()?;
+    result?;
     let lacks = |part| parts.error(format!("`breaker` lacks `{part}`"));
     Ok(BreakerArgs {
         failures: failures.ok_or_else(|| lacks("failures"))?,

@@ -74,6 +74,7 @@ fn helpers(model: &Model) -> TokenStream {
         #[doc(hidden)]
         #[allow(
             deprecated, #unused_self clippy::unused_async, clippy::too_many_arguments, clippy::many_single_char_names,
+            clippy::large_types_passed_by_value,
             clippy::missing_errors_doc, clippy::missing_panics_doc, clippy::missing_safety_doc,
         )]
         #body_sig #body

@@ -150,10 +150,10 @@ impl TagTable {
 mod tests {
     use super::*;
 
-    fn bearing(table: &TagTable, texts: &[&str]) -> Box<Bearing> {
+    fn bearing(table: &TagTable, texts: &[&str]) -> Bearing {
         let mut tags = Tags::default();
         tags.add(&texts.iter().map(|text| Tag::new(text)).collect::<Vec<_>>());
-        tags.bearing(table).expect("tags")
+        *tags.bearing(table).expect("tags")
     }
 
     #[test]

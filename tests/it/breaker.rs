@@ -4,7 +4,7 @@ use stampede::{fresh, no_stale, uncached};
 
 use crate::stores::Store;
 use crate::tools::{Call, drive, ms, pass, secs, settle};
-use crate::ways::{End, Fault, Script, Way, each_way, is_open, ways};
+use crate::ways::{End, Fault, Script, Way, each_way, is_open, is_timeout, ways};
 
 ways!(guarded, [ttl = "10s", run_limit = "2s", breaker(failures = 3, reset_after = "30s")], |builder| builder
     .ttl(crate::tools::secs(10))
@@ -184,6 +184,46 @@ async fn an_inline_probe_that_is_not_polled_wedges_nothing() {
         assert!(guarded::call(Way::Inline, script, 3).await.is_ok());
     };
     store.scope(run).await;
+}
+
+ways!(
+    hurried,
+    [ttl = "10s", timeout = "1s", refresh_ahead = 0.5, breaker(failures = 2, reset_after = "30s")],
+    |builder| builder
+        .ttl(crate::tools::secs(10))
+        .timeout(crate::tools::secs(1))
+        .refresh_ahead(0.5)
+        .breaker(2, crate::tools::secs(30))
+);
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_leave_are_no_failures() {
+    each_way(async |way, _| {
+        let script = &Script::gated();
+        for _ in 0..3 {
+            assert!(is_timeout(&hurried::call(way, script, 1).await), "and the breaker stays closed");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_it_lets_no_early_refresh_start() {
+    each_way(async |way, store| {
+        let script = &Script::open();
+        hurried::put(way, 1, 100).await;
+        script.ends(End::Error);
+        for key in [2, 3] {
+            assert!(hurried::call(way, script, key).await.is_err());
+        }
+        pass(secs(5)).await;
+        for _ in 0..3 {
+            assert_eq!(hurried::call(way, script, 1).await, Ok(100));
+            settle().await;
+        }
+        assert_eq!((script.runs(), store.stats().calls.fresh), (2, 3));
+    })
+    .await;
 }
 
 ways!(

@@ -116,7 +116,7 @@ async fn refreshes_at(cache: &Cache<u64>, key: u64, left: std::time::Duration) -
             1
         })
         .await;
-    advance(secs(100) - left).await;
+    advance(secs(100).saturating_sub(left)).await;
     let before = runs();
     cache.get_with(&key, || async { 2 }).await;
     for _ in 0..3 {

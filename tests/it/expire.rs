@@ -43,7 +43,7 @@ async fn the_windows_are_as_long_as_they_were_and_begin_now() {
             stale::expire(way, 1).await;
             pass(secs(1)).await;
             stale::expire(way, 1).await;
-            pass(secs(19) - left).await;
+            pass(secs(19).saturating_sub(left)).await;
             let expected = if left.is_zero() { Err(Fault::Run(1)) } else { Ok(100) };
             assert_eq!(stale::call(way, script, 1).await, expected);
             stale::invalidate(way, 1).await;

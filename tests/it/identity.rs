@@ -19,6 +19,7 @@ async fn second(origin: &Origin, id: u64) -> u64 {
 }
 
 #[coalesce(ttl = "1m", skip(origin))]
+#[allow(clippy::extra_unused_type_parameters, reason = "it tells functions apart")]
 async fn of_type<T: 'static>(origin: &Origin) -> u64 {
     origin.read().await
 }
@@ -29,6 +30,7 @@ async fn of_const<const N: usize>(origin: &Origin) -> u64 {
 }
 
 #[coalesce(ttl = "1m", skip(origin))]
+#[allow(clippy::extra_unused_type_parameters, reason = "it tells functions apart")]
 async fn of_both<T: 'static, const A: u8, const B: u8>(origin: &Origin) -> u64 {
     origin.read().await
 }

@@ -225,6 +225,7 @@ struct Filter {
 }
 
 #[coalesce(ttl = "1m", skip(o))]
+#[allow(clippy::too_many_arguments, reason = "the more the better")]
 async fn arguments(
     o: &Origin,
     owned: String,
@@ -276,7 +277,7 @@ fn without_entry_entry() -> &'static str {
     "free"
 }
 
-#[coalesce(ttl = "1m", skip(o), crate = stampede, cache_if = |read| read.is_ok_and_even(), weight = |_| 7)]
+#[coalesce(ttl = "1m", skip(o), crate = stampede, cache_if = IsEven::is_ok_and_even, weight = |_| 7)]
 async fn particular(o: &Origin) -> R<u64> {
     Ok(o.read().await)
 }

@@ -18,6 +18,7 @@ async fn load(o: &Origin, id: u64) -> u64 {
 }
 
 #[coalesce(ttl = "1m", key = "id", store = store)]
+#[allow(clippy::disallowed_types, reason = "what is generated names the real one")]
 async fn in_its_own(store: &Store, o: &Origin, id: u64) -> u64 {
     let _ = (store, id);
     o.read().await

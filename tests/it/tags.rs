@@ -1,7 +1,12 @@
 //! `tags`: all who bear one are voided at once, and what was voided does not come back.
 
-use stampede::{Cache, coalesce, fresh, no_stale};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+use stampede::{Cache, coalesce, fresh, no_stale};
+use tokio::task::{JoinSet, yield_now};
+
+use crate::harness::Threads;
 use crate::stores::Store;
 use crate::tools::{Call, Origin, drive, pass, secs, settle};
 use crate::ways::{End, Fault, Script, each_way, ways};
@@ -179,6 +184,16 @@ async fn errors_bear_tags_and_void_values_stand_in_nobodys_way() {
         store.invalidate_tag("all").await;
         assert_eq!(kept::call(way, script, 1).await, Err(Fault::Run(3)));
         assert_eq!(kept::call(way, script, 1).await, Err(Fault::Run(3)));
+        // An error of a run that began before is delivered, not stored.
+        let script = &Script::gated();
+        script.ends(End::Error);
+        let mut calls = [Call::start(kept::call(way, script, 2)).await];
+        drive(&mut calls).await;
+        store.invalidate_tag("all").await;
+        let before = store.stats().entries;
+        script.release(1);
+        assert_eq!(drive(&mut calls).await, [Some(Err(Fault::Run(1)))]);
+        assert_eq!(store.stats().entries, before);
     })
     .await;
 }
@@ -203,4 +218,49 @@ async fn what_the_table_forgets_stays_void() {
         assert_eq!(no_stale(cache.get_with(&2, || async { 5 })).await, 4);
     };
     store.scope(run).await;
+}
+
+/// The moment at which the body began.
+#[coalesce(ttl = "1h", tags = "\"storm\"", key = "key")]
+async fn moment(clock: Arc<AtomicU64>, key: u64) -> u64 {
+    let began = clock.fetch_add(1, SeqCst);
+    yield_now().await;
+    began
+}
+
+#[test]
+fn under_a_storm_no_answer_predates_an_invalidation() {
+    const ROUNDS: u64 = 2_000;
+    for threads in [Threads::Two, Threads::Eight] {
+        let store = Store::default();
+        let weather = async {
+            let clock = Arc::new(AtomicU64::new(1));
+            let floor = Arc::new(AtomicU64::new(0));
+            let mut tasks = JoinSet::new();
+            for task in 0..8 {
+                let (clock, floor, store) = (Arc::clone(&clock), Arc::clone(&floor), store.clone());
+                let calls = async move {
+                    for round in 0..ROUNDS {
+                        if round % 16 == task {
+                            let begun = clock.load(SeqCst) - 1;
+                            Store::current().invalidate_tag("storm").await;
+                            floor.fetch_max(begun, SeqCst);
+                            continue;
+                        }
+                        // What had begun by then had been voided before this call is made.
+                        let voided = floor.load(SeqCst);
+                        let began = moment(Arc::clone(&clock), round % 3).await;
+                        assert!(began > voided, "began at {began}, voided up to {voided}");
+                    }
+                };
+                tasks.spawn(async move { store.scope(calls).await });
+            }
+            tasks.join_all().await;
+        };
+        threads.run(weather);
+        let stats = store.stats();
+        let calls = 8 * (ROUNDS - ROUNDS / 16);
+        assert_eq!((stats.calls.total(), stats.in_flight, stats.waiting), (calls, 0, 0), "{stats:?}");
+        assert!(stats.runs.ok > ROUNDS / 16, "each task's next call is told apart by its own invalidation: {stats:?}");
+    }
 }

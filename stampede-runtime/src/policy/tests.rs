@@ -65,9 +65,10 @@ fn what_makes_up_for_a_run() {
             for refreshes in [false, true] {
                 for (life, covers) in [(&covered, true), (&bare, false)] {
                     let expected = match (mode, age) {
-                        (Mode::Fresh | Mode::Uncached, _) | (_, Age::Dead) => false,
+                        (Mode::Fresh | Mode::Uncached, _)
+                        | (_, Age::Dead)
+                        | (Mode::NoStale, Age::Stale | Age::Reserve) => false,
                         (Mode::Normal, Age::Stale | Age::Reserve) => true,
-                        (Mode::NoStale, Age::Stale | Age::Reserve) => false,
                         (Mode::Normal, Age::Fresh | Age::Due) => refreshes || covers,
                         (Mode::NoStale, Age::Fresh | Age::Due) => refreshes,
                     };
