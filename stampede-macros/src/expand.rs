@@ -9,6 +9,8 @@ use syn::{Expr, FnArg, GenericParam, Receiver, Safety, Signature, Visibility, pa
 use crate::model::{Companion, Model, Place};
 use crate::params::{Copied, Param};
 use crate::rewrite::without_self;
+use crate::spans::{at, mention};
+use crate::tokens::mentions;
 
 /// How many parts of a key stand side by side: serde knows tuples of up to sixteen.
 const TUPLE: usize = 12;
@@ -39,11 +41,6 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         #beside
         #companion
     }
-}
-
-/// A place in the user's code for what is generated.
-fn at(span: Span) -> Span {
-    Span::call_site().located_at(span)
 }
 
 /// The names of the body and of what starts it.
@@ -88,7 +85,7 @@ fn helpers(model: &Model) -> TokenStream {
         output: parse_quote!(-> #support::Detach<#output>),
         ..plain_signature(model)
     };
-    let copies = copies(model, |argument| quote!(#argument));
+    let copies = copies(model, Clone::clone);
     let path = path_to(model, &body_name);
     let arguments = locals(model).map(|local| quote!(#local.lend().arg()));
     let call = within_unsafe(model, quote!(#path(#(#arguments),*)));
@@ -160,15 +157,20 @@ fn respanned(token: TokenTree, span: Span) -> TokenTree {
 }
 
 /// The arguments, the receiver first, as they are and by the names that their copies have.
-fn arguments(model: &Model) -> impl Iterator<Item = (TokenStream, Ident, Option<&Param>)> {
+fn arguments(model: &Model) -> impl Iterator<Item = (TokenStream, TokenStream, Option<&Param>)> {
+    let this = Ident::new(this(model), Span::call_site());
     let this = model
         .receiver
         .iter()
-        .map(|receiver| (receiver.self_token.to_token_stream(), Ident::new(this(model), Span::call_site()), None));
-    this.chain(model.params.iter().map(|param| (param.name.to_token_stream(), param.name.clone(), Some(param))))
+        .map(move |receiver| (mention(receiver.self_token.to_token_stream()), this.to_token_stream(), None));
+    let params = model.params.iter().map(|param| {
+        let name = mention(param.name.to_token_stream());
+        (name.clone(), name, Some(param))
+    });
+    this.chain(params)
 }
 
-fn locals(model: &Model) -> impl Iterator<Item = Ident> {
+fn locals(model: &Model) -> impl Iterator<Item = TokenStream> {
     arguments(model).map(|(_, local, _)| local)
 }
 
@@ -227,10 +229,14 @@ fn start(model: &Model) -> TokenStream {
     let bindings = arguments(model).map(|(_, local, param)| {
         let is_mentioned = param.is_none_or(|param| model.is_mentioned(param));
         let unused = is_mentioned.then(|| quote!(#[allow(unused_variables)]));
-        let mutability = if param.is_none() { model.receiver.as_ref().and_then(|this| this.mutability) } else { None };
-        let pat = match param {
-            Some(param) if !model.async_trait => param.pat.to_token_stream(),
-            _ => quote!(#mutability #local),
+        let pat = match (param, &model.receiver) {
+            (Some(param), _) if !model.async_trait => param.pat.to_token_stream(),
+            (None, Some(receiver)) => {
+                // Where an editor goes from a `self` in the body.
+                let (this, mutability) = (Ident::new(this(model), receiver.self_token.span), receiver.mutability);
+                quote!(#mutability #this)
+            }
+            _ => local,
         };
         (unused, pat)
     });
@@ -277,8 +283,7 @@ fn call(model: &Model) -> TokenStream {
         quote_spanned!(span=> __stampede::auto(__stampede_reply))
     };
     let share = model.own_errors.iter().fold(share, |share, (name, word)| {
-        // At the user's word, but with names of ours: the word may come from a macro.
-        let span = word.span().resolved_at(Span::call_site());
+        let span = at(word.span());
         let name = Ident::new(name, span);
         quote_spanned!(span=> __stampede::#name(__stampede_reply, #share))
     });
@@ -311,18 +316,42 @@ fn call(model: &Model) -> TokenStream {
 
 /// The companion.
 fn entry(model: &Model, companion: &Companion) -> TokenStream {
-    let Model { support, krate, vis, output, lint_attrs, companion_attrs, sig, .. } = model;
+    let Model { support, output, .. } = model;
+    let parts = parts(model);
+    let reply = reply(model);
+    let target = target(model);
+    let options = options(model);
+    let entry = quote_spanned! {at(output.span())=>
+        __stampede::entry(&__stampede_target, __stampede_reply, #options)
+    };
+    let body = quote! {
+        use #support as __stampede;
+        use __stampede::ProbeOther as _;
+        #parts
+        #reply
+        #target
+        #entry
+    };
+    companion_with(model, companion, &body)
+}
+
+/// The companion of a function whose attribute is at fault, lest its callers be told that there is none.
+pub(crate) fn stand_in(model: &Model) -> TokenStream {
+    // A type without a name is a fault already, and would be one of the companion, too.
+    if mentions(&model.output.to_token_stream(), "impl") {
+        return TokenStream::new();
+    }
+    let companion = model.companion.iter();
+    companion.map(|companion| companion_with(model, companion, &quote!(loop {}))).collect()
+}
+
+fn companion_with(model: &Model, companion: &Companion, body: &TokenStream) -> TokenStream {
+    let Model { krate, vis, output, lint_attrs, companion_attrs, sig, .. } = model;
     let Companion { name, params, receiver } = companion;
     let taken = model.params.iter().zip(params).filter(|(_, taken)| **taken);
     let taken = taken.map(|(Param { name, ty, .. }, _)| quote!(#name: #ty));
     let this = model.receiver.iter().filter(|_| *receiver).map(|this| Receiver { mutability: None, ..this.clone() });
     let (generics, clause) = (&sig.generics, &sig.generics.where_clause);
-    let parts = parts(model);
-    let reply = reply(model);
-    let target = target(model);
-    let options = options(model);
-    let span = at(output.span());
-    let entry = quote_spanned!(span=> __stampede::entry(&__stampede_target, __stampede_reply, #options));
     let function = sig.ident.unraw();
     // There is no telling where a function is that does not stand in an impl.
     let function = if model.associated { format!("[`{function}`](Self::{function})") } else { format!("`{function}`") };
@@ -335,12 +364,7 @@ fn entry(model: &Model, companion: &Companion) -> TokenStream {
         #[allow(dead_code, deprecated, unused_variables)]
         #lints
         #vis fn #name #generics (#(#this,)* #(#taken),*) -> #krate::FnEntry<#output> #clause {
-            use #support as __stampede;
-            use __stampede::ProbeOther as _;
-            #parts
-            #reply
-            #target
-            #entry
+            #body
         }
     }
 }

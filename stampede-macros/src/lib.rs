@@ -20,6 +20,7 @@ mod params;
 mod policies;
 mod rewrite;
 mod signature;
+mod spans;
 mod tokens;
 
 use proc_macro::TokenStream;
@@ -48,7 +49,7 @@ fn coalesced(args: &proc_macro2::TokenStream, item: proc_macro2::TokenStream) ->
         match faults.finish(&cfgs) {
             None => expand::expand(&model),
             // The function as it was: one mistake here is no mistake of its callers.
-            Some(errors) => [errors, function.into_token_stream()].into_iter().collect(),
+            Some(errors) => [errors, function.into_token_stream(), expand::stand_in(&model)].into_iter().collect(),
         }
     });
     expanded.collect()

@@ -9,6 +9,7 @@ use syn::{FnArg, Pat, Type};
 
 use crate::diagnostics::Faults;
 use crate::function::argument;
+use crate::spans::at;
 use crate::tokens::{borrows, mentions};
 
 /// An argument other than the receiver.
@@ -49,7 +50,7 @@ impl Param {
                 (ident.ident.clone(), taken_apart)
             }
             pat => {
-                let span = pat.span().resolved_at(Span::mixed_site());
+                let span = at(pat.span()).resolved_at(Span::mixed_site());
                 (format_ident!("__stampede_argument_{index}", span = span), Some(pat.clone()))
             }
         };
