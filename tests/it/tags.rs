@@ -233,7 +233,7 @@ fn under_a_storm_no_answer_predates_an_invalidation() {
     const ROUNDS: u64 = 2_000;
     for threads in [Threads::Two, Threads::Eight] {
         let store = Store::default();
-        let weather = async {
+        let rush = async {
             let clock = Arc::new(AtomicU64::new(1));
             let floor = Arc::new(AtomicU64::new(0));
             let mut tasks = JoinSet::new();
@@ -257,7 +257,7 @@ fn under_a_storm_no_answer_predates_an_invalidation() {
             }
             tasks.join_all().await;
         };
-        threads.run(weather);
+        threads.run(rush);
         let stats = store.stats();
         let calls = 8 * (ROUNDS - ROUNDS / 16);
         assert_eq!((stats.calls.total(), stats.in_flight, stats.waiting), (calls, 0, 0), "{stats:?}");
