@@ -1,6 +1,7 @@
 //! Circuit breakers: one for each cache of a store that asks for one. What they decide is in [`crate::policy`].
 //!
-//! 1. Whoever starts a run holds a [`Permit`] for it, and the permit reports how the run ended, by its drop at the latest.
+//! 1. A run that may start has a [`Permit`], and whoever brings the run to its end settles it, once: the run's own body, or the
+//!    flight that gives the run up. So the breaker has heard of a run before those who wait for it are woken.
 //! 2. A breaker's lock may be taken under those of the flights, and nothing else happens under it. Changes of state are told
 //!    to the world outside all locks.
 
@@ -12,7 +13,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::policy::{Change, Circuit, Report, Trip};
-use crate::run::Run;
 use crate::space::Space;
 use crate::sync::Mutex;
 
@@ -49,11 +49,11 @@ impl Breakers {
             Arc::clone(self.0.lock().entry(space).or_insert_with(new))
         };
         let (number, change) = breaker.circuit.lock().admit(Instant::now(), limit).ok_or(Refusal)?;
-        Ok(Permit { breaker, number, trip, change, run: None })
+        Ok(Permit { breaker, number, trip, change })
     }
 }
 
-/// The breaker's leave for one run. Dropped without a report, it counts the run as lost, unless that reached its limit.
+/// The breaker's leave for one run. Dropped without a report, it counts the run as lost.
 #[derive(Debug)]
 pub(crate) struct Permit {
     breaker: Arc<Breaker>,
@@ -61,39 +61,52 @@ pub(crate) struct Permit {
     trip: Trip,
     /// What asking for it has changed, as long as nobody has been told.
     change: Option<Change>,
-    run: Option<Arc<Run>>,
+}
+
+/// What has to be told to the world.
+#[must_use = "it is to be told"]
+pub(crate) struct News {
+    breaker: Arc<Breaker>,
+    trip: Trip,
+    change: Option<Change>,
 }
 
 impl Permit {
-    /// Says which run it is for. Not to be called under a lock.
-    pub(crate) fn begin(&mut self, run: &Arc<Run>) {
-        self.run = Some(Arc::clone(run));
-        let change = self.change.take();
-        self.announce(change);
+    /// The run begins. Not to be called under a lock.
+    pub(crate) fn begin(&mut self) {
+        self.news(None).tell();
     }
 
-    /// The run came to an end.
-    pub(crate) fn report(&mut self, report: Report) {
+    /// The run came to an end. What this changes is to be told outside all locks.
+    pub(crate) fn settle(mut self, report: Report) -> News {
         let change = self.breaker.circuit.lock().report(self.number, report, Instant::now(), self.trip);
         // One permit reports once.
         self.number = u64::MAX;
-        self.announce(change);
+        self.news(change)
     }
 
-    fn announce(&self, change: Option<Change>) {
-        let cache = self.breaker.cache;
-        match change {
-            Some(Change::Opened) => tracing::warn!(cache, reset_after = ?self.trip.reset_after, "circuit open"),
-            Some(Change::HalfOpened) => tracing::info!(cache, "circuit half-open: one run probes"),
-            Some(Change::Closed) => tracing::info!(cache, "circuit closed"),
-            None => {}
-        }
+    /// This, or what nobody has been told of yet.
+    fn news(&mut self, change: Option<Change>) -> News {
+        let change = change.or(self.change.take());
+        News { breaker: Arc::clone(&self.breaker), trip: self.trip, change }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let timed_out = self.run.as_ref().is_some_and(|run| run.has_timed_out());
-        self.report(if timed_out { Report::Failure } else { Report::Lost });
+        let change = self.breaker.circuit.lock().report(self.number, Report::Lost, Instant::now(), self.trip);
+        self.news(change).tell();
+    }
+}
+
+impl News {
+    pub(crate) fn tell(self) {
+        let cache = self.breaker.cache;
+        match self.change {
+            Some(Change::Opened) => tracing::warn!(cache, reset_after = ?self.trip.reset_after, "circuit open"),
+            Some(Change::HalfOpened) => tracing::info!(cache, "circuit half-open: one run probes"),
+            Some(Change::Closed) => tracing::info!(cache, "circuit closed"),
+            None => {}
+        }
     }
 }

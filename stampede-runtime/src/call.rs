@@ -14,6 +14,7 @@
 
 use std::any::TypeId;
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -180,7 +181,7 @@ where
         mut ticket: Ticket,
     ) -> State<R, V, E, D, H, F> {
         if let Some(error) = stored.downcast::<KeptError>() {
-            return match error.take(recipe.share) {
+            return match ticket.tally.guard(|| error.take(recipe.share)) {
                 Some(error) => Self::failed(error, ticket.tally),
                 None => Self::ask(recipe, ticket),
             };
@@ -202,9 +203,9 @@ where
     }
 
     /// No run may start: an old value is the answer, or an error is.
-    fn refused(share: H, mut ticket: Ticket) -> State<R, V, E, D, H, F> {
+    fn refused(share: H, mut ticket: Ticket, role: Role) -> State<R, V, E, D, H, F> {
         let Ticket { key, mode, tally, name, .. } = &mut ticket;
-        if let Some(value) = tally.make_up(key, *mode, false) {
+        if let Some(value) = tally.make_up(key, *mode, role == Role::Refreshes) {
             return State::Answered(value);
         }
         tally.took(Outcome::Error);
@@ -231,8 +232,11 @@ where
         stored: &Arc<AnyStored>,
         mut ticket: Ticket,
     ) -> State<R, V, E, D, H, F> {
-        recipe.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
-        let options = (recipe.options)();
+        // Where none can be started, the value that is there will do.
+        if recipe.launch.check().is_err() {
+            return State::Answered(value);
+        }
+        let options = ticket.tally.guard(|| (recipe.options)());
         let mut permit = None;
         let done = || {
             // What was due a moment ago still is, unless it has been replaced or put off: chance is not asked again.
@@ -265,14 +269,14 @@ where
         ticket.patience = Patience::new(&options, true);
         let run = Self::run(recipe, runner, &ticket.tally, options, permit).unwrap_or_default();
         let mut waiting = Waiting::new(waiter, ticket, edge);
-        (waiting.run, waiting.role) = (run, Role::Refreshes);
+        (waiting.run, waiting.role, waiting.has_window) = (run, Role::Refreshes, true);
         State::Waiting(waiting)
     }
 
     /// Joins the key's flight, or leads it.
     fn ask(recipe: &mut Recipe<H, O, S, L>, mut ticket: Ticket) -> State<R, V, E, D, H, F> {
         recipe.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
-        let options = (recipe.options)();
+        let options = ticket.tally.guard(|| (recipe.options)());
         if ticket.patience.is_none() {
             ticket.patience = Patience::new(&options, ticket.mode == Mode::Normal && !ticket.tally.bypass());
         }
@@ -290,13 +294,14 @@ where
         let (waiter, runner) = match admission {
             Admission::Joined(waiter) => (waiter, None),
             Admission::Led(waiter, runner) => (waiter, Some(runner)),
-            Admission::Answered(Found::Refusal) => return Self::refused(recipe.share, ticket),
+            Admission::Answered(Found::Refusal) => return Self::refused(recipe.share, ticket, Role::Leads),
             Admission::Answered(Found::Answer(stored, outcome)) => {
                 ticket.tally.took(outcome);
                 if let Some(value) = stored.downcast::<V>() {
                     return State::Answered(ticket.tally.copy(value));
                 }
-                let error = stored.downcast::<KeptError>().and_then(|error| error.take(recipe.share));
+                let error = stored.downcast::<KeptError>();
+                let error = ticket.tally.guard(|| error.and_then(|error| error.take(recipe.share)));
                 return error.map_or(State::Over, |error| Self::failed(error, ticket.tally));
             }
         };
@@ -339,12 +344,13 @@ where
             return State::Answered(value);
         }
         recipe.launch.check().unwrap_or_else(|message| waiting.tally.panic(message));
-        let options = (recipe.options)();
+        let options = waiting.tally.guard(|| (recipe.options)());
         if let Ok(permit) = waiting.tally.permit(&runner.run.key, runner.run.name, &options) {
             Self::lead(recipe, waiting, runner, options, permit)
         } else {
             runner.decline();
-            Self::refused(recipe.share, waiting.into_ticket())
+            let role = waiting.role;
+            Self::refused(recipe.share, waiting.into_ticket(), role)
         }
     }
 
@@ -356,8 +362,13 @@ where
         options: Options<V>,
         permit: Option<Permit>,
     ) -> Launched<R, V, E, D, H, F> {
-        let plan = Plan { store: tally.store.clone(), options, bypass: tally.bypass(), permit };
-        let body = (recipe.start)();
+        if let Some(mut permit) = permit {
+            permit.begin();
+            runner.run.permitted(permit);
+        }
+        let plan = Plan { store: tally.store.clone(), options, bypass: tally.bypass() };
+        // A panic here is one of the run.
+        let body = catch_unwind(AssertUnwindSafe(|| (recipe.start)()));
         recipe.launch.launch(Execution::new(runner, plan, recipe.share, context::store(), body))
     }
 }

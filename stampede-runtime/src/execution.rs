@@ -8,10 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
-use crate::breaker::Permit;
 use crate::context::{InRun, Within};
 use crate::flight::{Flight, Outcome, Runner};
 use crate::memory::{AnyStored, Stored};
@@ -23,6 +21,7 @@ use crate::settled::{KeptError, Settled};
 use crate::stats::RunResult;
 use crate::store::Store;
 use crate::sync::Mutex;
+use crate::timer::Timer;
 
 pin_project! {
     /// A run: drives a body within its context, up to its limit, and brings the flight to its end.
@@ -38,12 +37,14 @@ pin_project! {
         // Before the runner: when an execution is dropped, its body is gone before the next run can start.
         #[pin]
         body: Option<Within<InRun, F>>,
+        // What making the body has thrown.
+        thrown: Mutex<Option<Box<dyn Any + Send>>>,
         #[pin]
-        limit: Option<Sleep>,
+        limit: Timer,
         // When the body was first polled, where that matters.
         began: Option<Instant>,
-        runner: Option<Runner<V>>,
         plan: Plan<V>,
+        runner: Option<Runner<V>>,
         share: H,
         reply: Reply<R, V, E, D>,
     }
@@ -55,8 +56,6 @@ pub(crate) struct Plan<V> {
     pub(crate) options: Options<V>,
     /// The store is switched off: nothing is written.
     pub(crate) bypass: bool,
-    /// The breaker's leave, where there is one.
-    pub(crate) permit: Option<Permit>,
 }
 
 /// How a body ended.
@@ -86,17 +85,26 @@ where
     H: Share<E>,
     F: Future<Output = R>,
 {
-    pub(crate) fn new(runner: Runner<V>, mut plan: Plan<V>, share: H, scope: Option<Store>, body: F) -> Self {
-        if let Some(permit) = &mut plan.permit {
-            permit.begin(&runner.run);
-        }
+    /// A run of this body; or of none, if making it panicked.
+    pub(crate) fn new(
+        runner: Runner<V>,
+        plan: Plan<V>,
+        share: H,
+        scope: Option<Store>,
+        body: Result<F, Box<dyn Any + Send>>,
+    ) -> Self {
         let context = InRun::new(Arc::clone(&runner.run), scope);
+        let (body, thrown) = match body {
+            Ok(body) => (Some(Within::new(context, body)), None),
+            Err(payload) => (None, Some(payload)),
+        };
         Self {
             runner: Some(runner),
             plan,
             share,
-            body: Some(Within::new(context, body)),
-            limit: None,
+            body,
+            thrown: Mutex::new(thrown),
+            limit: Timer::default(),
             began: None,
             reply: Reply::NEW,
         }
@@ -132,7 +140,11 @@ where
         let began = *this.began;
         let share = *this.share;
 
+        let thrown = this.thrown.lock().take();
         let ended = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(payload) = thrown {
+                return Poll::Ready(Ended::Panic(payload));
+            }
             if !run.is_over()
                 && let Some(body) = this.body.as_mut().as_pin_mut()
             {
@@ -141,7 +153,7 @@ where
                     let run_time = began.map_or(Duration::ZERO, |began| began.elapsed());
                     return Poll::Ready(judge::<R, V, E, D, H>(output, run, plan, share, run_time));
                 }
-                if !is_past(deadline, this.limit.as_mut(), cx) {
+                if this.limit.as_mut().poll(deadline, cx).is_pending() {
                     return Poll::Pending;
                 }
             }
@@ -160,17 +172,6 @@ where
     }
 }
 
-/// Whether the run has reached its limit. Where there is no runtime to wake it, it is only looked at when polled.
-fn is_past(deadline: Instant, mut limit: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
-    if limit.is_none() {
-        if Handle::try_current().is_err() {
-            return Instant::now() >= deadline;
-        }
-        limit.set(Some(sleep_until(deadline)));
-    }
-    limit.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready())
-}
-
 /// Takes a body's output apart and asks the application about it. Runs the user's code.
 fn judge<R, V, E, D, H>(output: R, run: &Run, plan: &Plan<V>, share: H, run_time: Duration) -> Ended<V, E>
 where
@@ -182,7 +183,7 @@ where
         Ok(value) => value,
         Err(error) => return Ended::Error(error),
     };
-    let Plan { store, options, bypass, .. } = plan;
+    let Plan { store, options, bypass } = plan;
     let refused = run.said_no_cache() || options.cache_if.is_some_and(|accepts| !accepts(&value));
     let ttl =
         if refused || *bypass || store.is_bypassed() { Duration::ZERO } else { store.cap(run.ttl(options.terms.ttl)) };
@@ -207,20 +208,21 @@ where
     })
 }
 
-fn finish<V, E, H>(runner: Runner<V>, plan: &mut Plan<V>, ended: Ended<V, E>)
+fn finish<V, E, H>(runner: Runner<V>, plan: &Plan<V>, ended: Ended<V, E>)
 where
     V: Value,
     E: Send + 'static,
     H: Share<E>,
 {
-    let Plan { store, options, bypass, permit } = plan;
-    // Before those who wait are woken: they may ask again at once.
-    if let Some(permit) = permit {
-        match ended {
-            Ended::Value(_) => permit.report(Report::Success),
-            Ended::TimedOut if runner.run.is_over() => {} // for a reason that its drop will find
-            _ => permit.report(Report::Failure),
-        }
+    let Plan { store, options, bypass } = plan;
+    // Before those who wait are woken: they may ask again at once. A run that is lost is settled by its flight.
+    let report = match ended {
+        Ended::Value(_) => Some(Report::Success),
+        Ended::Error(_) | Ended::Panic(_) => Some(Report::Failure),
+        Ended::TimedOut => None,
+    };
+    if let Some(news) = report.and_then(|report| runner.run.settle(report)) {
+        news.tell();
     }
     let key = &Arc::clone(&runner.run.key);
     let (epoch, bearing) = (runner.flight.epoch, &runner.flight.bearing.clone());
@@ -244,7 +246,8 @@ where
         }
         Ended::Error(error) => {
             let failed = Failed { result: RunResult::Error, says: None };
-            let ttl = if *bypass || store.is_bypassed() { Duration::ZERO } else { store.cap(options.error_ttl) };
+            let kept_out = *bypass || store.is_bypassed() || !runner.run.will_store(true);
+            let ttl = if kept_out { Duration::ZERO } else { store.cap(options.error_ttl) };
             if ttl.is_zero() {
                 failed.finish(runner, put_off, |alone| {
                     if alone { Settled::Alone(Some(error)) } else { Settled::Shared(H::prepare(error)) }.into_outcome()

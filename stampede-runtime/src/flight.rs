@@ -46,10 +46,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::aside::Careful;
+use crate::breaker::News;
 use crate::flights::{Flights, Request};
 use crate::key::Key;
 use crate::memory::Stored;
-use crate::policy::after;
+use crate::policy::{Report, after};
 use crate::run::Run;
 use crate::stats::RunResult;
 use crate::sync::{AbortHandle, Handle, Mutex, MutexGuard, OnceCell, RuntimeFlavor, RuntimeId, sleep, sleep_until};
@@ -262,6 +263,8 @@ impl<V: Send + Sync + 'static> Flight<V> {
         if lost == Lost::TimedOut {
             run.time_out();
         }
+        let report = if lost == Lost::TimedOut { Report::Failure } else { Report::Lost };
+        let news = run.settle(report);
         let task = core.end_run(Phase::Vacant);
         let wakers = core.wakers.all();
         let result = match lost {
@@ -275,6 +278,7 @@ impl<V: Send + Sync + 'static> Flight<V> {
         if let Some(task) = task {
             task.abort();
         }
+        news.into_iter().for_each(News::tell);
         if old_stays {
             tracing::warn!(cache = run.name, "a run reached its limit: the old value stays in use");
         }
@@ -288,11 +292,13 @@ impl<V: Send + Sync + 'static> Flight<V> {
         if core.phase == Phase::Running {
             self.run_ended(Some(RunResult::Cancelled), flights);
         }
+        let news = core.run.settle(Report::Lost);
         let task = core.end_run(Phase::Closed);
         let watches = std::mem::take(&mut core.watches);
         drop(core);
         flights.remove(self);
         abort(task, watches);
+        news.into_iter().for_each(News::tell);
     }
 
     fn run_ended(&self, result: Option<RunResult>, flights: &Flights) {

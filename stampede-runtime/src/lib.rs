@@ -32,6 +32,7 @@ mod support;
 mod sync;
 mod tags;
 mod tally;
+mod timer;
 mod waiting;
 mod wakers;
 mod wrappers;

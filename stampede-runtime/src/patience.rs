@@ -5,16 +5,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::policy::{Options, after};
+use crate::timer::Timer;
 
 pin_project! {
     /// The ends of a call's patience, and one timer for whichever is next.
     pub(crate) struct Patience {
         #[pin]
-        timer: Option<Sleep>,
+        timer: Timer,
         soft: Option<Instant>,
         hard: Option<Instant>,
         timeout: Duration,
@@ -40,7 +40,7 @@ impl Patience {
         let now = Instant::now();
         let end = |duration: Duration| (!duration.is_zero()).then(|| after(now, duration));
         let soft = end(soft_timeout).filter(|_| takes_old);
-        Some(Box::pin(Self { timer: None, soft, hard: end(timeout), timeout }))
+        Some(Box::pin(Self { timer: Timer::default(), soft, hard: end(timeout), timeout }))
     }
 
     /// Ready when the next end is reached; each is reached once.
@@ -48,20 +48,8 @@ impl Patience {
         let mut this = self.project();
         let soft = this.soft.filter(|soft| this.hard.is_none_or(|hard| *soft <= hard));
         let Some(next) = soft.or(*this.hard) else { return Poll::Pending };
-        // Where there is no runtime to wake the call, the clock is looked at when it is polled.
-        if Handle::try_current().is_err() {
-            if Instant::now() < next {
-                return Poll::Pending;
-            }
-        } else {
-            match this.timer.as_mut().as_pin_mut() {
-                None => this.timer.set(Some(sleep_until(next))),
-                Some(timer) if timer.deadline() != next => timer.reset(next),
-                Some(_) => {}
-            }
-            if this.timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_pending()) {
-                return Poll::Pending;
-            }
+        if this.timer.as_mut().poll(next, cx).is_pending() {
+            return Poll::Pending;
         }
         if soft.is_some() {
             *this.soft = None;

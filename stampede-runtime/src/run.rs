@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::breaker::{News, Permit};
 use crate::key::Key;
+use crate::policy::Report;
 use crate::sync::plain::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::sync::{Mutex, Ordering};
 
@@ -25,6 +27,8 @@ pub(crate) struct Run {
     follows_timeout: bool,
     no_cache: AtomicBool,
     store_for: Mutex<Option<Duration>>,
+    /// The breaker's leave, where there is one: until somebody says how the run ended.
+    permit: Mutex<Option<Box<Permit>>>,
 }
 
 impl Run {
@@ -46,7 +50,19 @@ impl Run {
             follows_timeout: false,
             no_cache: AtomicBool::new(false),
             store_for: Mutex::new(None),
+            permit: Mutex::new(None),
         }
+    }
+
+    /// The run has the breaker's leave.
+    pub(crate) fn permitted(&self, permit: Permit) {
+        *self.permit.lock() = Some(Box::new(permit));
+    }
+
+    /// Settles with the breaker, where that has not been done.
+    pub(crate) fn settle(&self, report: Report) -> Option<News> {
+        let permit = self.permit.lock().take();
+        permit.map(|permit| permit.settle(report))
     }
 
     /// The run that takes over from this one.

@@ -32,13 +32,18 @@ impl Tally {
         }
     }
 
-    /// The caller's copy of a value. The call is an error if that panics.
-    pub(crate) fn copy<V: Clone>(&mut self, value: &V) -> V {
+    /// Runs code of the user's. The call is an error if that panics.
+    pub(crate) fn guard<T>(&mut self, users: impl FnOnce() -> T) -> T {
         let path = self.outcome;
         self.took(Outcome::Error);
-        let copy = value.clone();
+        let result = users();
         self.took(path);
-        copy
+        result
+    }
+
+    /// The caller's copy of a value.
+    pub(crate) fn copy<V: Clone>(&mut self, value: &V) -> V {
+        self.guard(|| value.clone())
     }
 
     /// Gives a call up with a panic.

@@ -18,11 +18,11 @@ use crate::tally::{Tally, Ticket};
 
 /// A call's place in a flight.
 pub(crate) struct Waiting<R, V: Value, E, D, H, F> {
+    /// The run, if it takes place here. First: its body is gone before the call gives up its place.
+    pub(crate) run: Option<Driven<R, V, E, D, H, F>>,
     pub(crate) waiter: Waiter<V>,
     pub(crate) tally: Tally,
     _edge: Option<Box<Edge>>,
-    /// The run, if it takes place here.
-    pub(crate) run: Option<Driven<R, V, E, D, H, F>>,
     patience: Option<Pin<Box<Patience>>>,
     mode: Mode,
     pub(crate) role: Role,
@@ -109,11 +109,12 @@ where
         }
         match outcome {
             Some(Settled::Error(settled)) => {
+                self.tally.took(Outcome::Error);
                 if let Some(error) = take_error(&mut **settled.lock(), share) {
-                    self.tally.took(Outcome::Error);
                     return Ok(Err(error));
                 }
                 // An error of another type: a `Cache` was asked in two ways at once. This caller's own run will tell.
+                self.tally.took(Outcome::Coalesced);
             }
             Some(Settled::Panic(payload, message)) => {
                 self.tally.took(Outcome::Error);
