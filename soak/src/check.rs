@@ -5,7 +5,7 @@
 //! 3. It did not begin before something that voids it and had returned when the call began: see [`crate::floors`].
 //! 4. `fresh` gives nothing that was over before the call; `uncached` nothing that began before it.
 //! 5. Errors of the library's own come from functions that have asked for them; panics are those of bodies.
-//! 6. In the quiet arena, there is a value once there has been one.
+//! 6. In the quiet arena, what [`crate::quiet`] says.
 
 use std::any::Any;
 use std::fmt;
@@ -178,6 +178,10 @@ impl<'a> Begun<'a> {
         if window.is_zero() {
             let (number, floor) = (value.number(), self.floor.expired);
             self.expect(number > floor, || format!("what began as event {number} was expired by event {floor}"));
+        }
+        if self.asked.function.is_quiet() && value.age_at(self.began) > policy.ttl + policy.revalidate {
+            let makes_up = self.arena.quiet.makes_up(self.asked.function, self.asked.key, self.began);
+            self.expect(makes_up, || format!("got {value:?}, and no run has failed"));
         }
         if self.asked.mode == Mode::Fresh {
             self.expect(!value.was_over_before(self.began), || format!("{value:?} was there before"));

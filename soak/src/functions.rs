@@ -90,7 +90,7 @@ const KEPT_ERRORS: Policy = Policy { error_ttl: ms(60), ..Policy::TAGGED };
 const COALESCED: Policy = Policy { ttl: Duration::ZERO, ..Policy::BARE };
 const QUIET: Policy =
     Policy { ttl: ms(20), on_error: Duration::from_mins(10), retry_after: ms(100), hangs: false, ..Policy::BARE };
-const QUIET_INLINE: Policy = Policy { revalidate: ms(60), ..QUIET };
+const QUIET_INLINE: Policy = Policy { revalidate: ms(60), error_ttl: ms(30), ..QUIET };
 
 impl Function {
     /// Those that everything is done to.
@@ -303,7 +303,7 @@ async fn quiet(task: &Task, key: u16) -> Answer {
 
 #[coalesce(
     ttl = QUIET_INLINE.ttl, stale_while_revalidate = QUIET_INLINE.revalidate, stale_if_error = QUIET_INLINE.on_error,
-    retry_after = QUIET_INLINE.retry_after, skip(task), inline
+    retry_after = QUIET_INLINE.retry_after, error_ttl = QUIET_INLINE.error_ttl, skip(task), inline
 )]
 async fn quiet_inline(task: &Task, key: u16) -> Answer {
     body::run(task.clone(), Function::QuietInline, key).await

@@ -4,12 +4,17 @@
 //! 2. Once a value has been returned, every call of its key gets one: the old value makes up for all failures.
 //! 3. After a failed run, with a value stored, the next one begins no sooner than `retry_after` later. The body notes its
 //!    failure before the store does, so this needs no slack.
+//! 4. A value past `stale_while_revalidate` is the answer only in place of a run that failed during the call, or less than
+//!    `retry_after` before; here there is slack, for nobody sees when the store notes the failure.
+//! 5. An error is not stored where a value is that can still be served: follows from 2, for one of the functions has an
+//!    `error_ttl`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::arena::{Arena, World};
 use crate::functions::{Function, KEYS};
+use crate::value::GRACE;
 
 pub(crate) struct Quiet {
     keys: Vec<Mutex<Key>>,
@@ -26,6 +31,8 @@ struct Key {
     answered: bool,
     /// The last run failed, at this time, and there was a value.
     failed_at: Option<Instant>,
+    /// The last failure, whatever came after it.
+    last_failure: Option<Instant>,
 }
 
 impl Quiet {
@@ -46,6 +53,12 @@ impl Quiet {
     /// Whether a call that begins now must get a value.
     pub(crate) fn must_answer(&self, function: Function, key: u16) -> bool {
         self.key(function, key).answered
+    }
+
+    /// Whether a call that began then may be answered in place of a failure.
+    pub(crate) fn makes_up(&self, function: Function, key: u16, began: Instant) -> bool {
+        let since = function.policy().retry_after + GRACE;
+        self.key(function, key).last_failure.is_some_and(|failed| failed + since >= began)
     }
 
     /// How many runs followed failed ones, and the shortest time in between as a share of `retry_after`.
@@ -90,7 +103,9 @@ impl<'a> Running<'a> {
     pub(crate) fn ends(&self, well: bool) {
         let mut state = self.arena.quiet.key(self.function, self.key);
         state.stored |= well;
-        state.failed_at = (!well && state.stored).then(Instant::now);
+        let failed_at = (!well).then(Instant::now);
+        state.failed_at = failed_at.filter(|_| state.stored);
+        state.last_failure = failed_at.or(state.last_failure);
     }
 }
 

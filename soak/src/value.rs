@@ -23,7 +23,7 @@ use stampede::{CircuitOpen, Timeout};
 use crate::functions::Function;
 
 /// The longest that a thread may be kept from its work.
-const GRACE: Duration = Duration::from_secs(1);
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// The number of a value that is being put.
 const UNKNOWN: u64 = u64::MAX;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::check::Asked;
 
 /// Longer than any call may take, however busy the machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 const SHARDS: u64 = 32;
 
