@@ -18,6 +18,7 @@ Usage: cargo xtask <command>
 Commands:
   test             everything a change must pass, in order, up to the first failure
   bench [args]...  the benchmarks, in release; arguments such as --quick go to them
+  soak [args]...   everything at once under real threads for a minute; --seconds N and --seed S go to it
   deny             licenses, advisories and sources of the dependencies (needs cargo-deny)
   help             this text
 ";
@@ -41,18 +42,24 @@ fn dispatch(args: &[&str]) -> Result<(), String> {
         }
         ["test"] => steps::run(steps::STEPS),
         ["bench", args @ ..] => bench(args),
+        ["soak", args @ ..] => soak(args),
         ["deny"] => deny(),
         [command @ ("test" | "deny"), extra, ..] => {
             Err(format!("`{command}` takes no arguments; run it without `{extra}`"))
         }
-        [unknown, ..] => {
-            Err(format!("there is no command `{unknown}`; write `test`, `bench` or `deny`, or `help` for what they do"))
-        }
+        [unknown, ..] => Err(format!(
+            "there is no command `{unknown}`; write `test`, `bench`, `soak` or `deny`, or `help` for what they do"
+        )),
     }
 }
 
 fn bench(args: &[&str]) -> Result<(), String> {
     process::run_with_args("cargo run --profile bench -p stampede-benches --", args)
+}
+
+/// A part of `test`, where it is short.
+fn soak(args: &[&str]) -> Result<(), String> {
+    process::run_with_args("cargo run --release -p stampede-soak --", args)
 }
 
 /// Not a part of `test`: it takes minutes to install, and needs the network to fetch advisories.

@@ -24,6 +24,8 @@ pub(crate) const STEPS: &[Step] = &[
     ("examples", examples::run_all),
     // Empty under debug assertions, so `tests` does not run it a first time.
     ("memory", || command("cargo test --release --test memory")),
+    // A taste of it; alone, it takes a minute.
+    ("soak", || command("cargo run --release -p stampede-soak -- --seconds 5")),
     ("docs", docs),
 ];
 
