@@ -224,7 +224,6 @@ where
     }
     let key = &Arc::clone(&runner.run.key);
     let (epoch, bearing) = (runner.flight.epoch, &runner.flight.bearing.clone());
-    let is_void = || bearing.as_ref().is_some_and(|bearing| store.tags().voids(bearing));
     let put_off = || !*bypass && store.put_off(key, options.retry_after);
     let now = Instant::now();
     match ended {
@@ -232,9 +231,7 @@ where
             let life = Lifetime::starting(now, ttl, &options.terms, run_time, random::unit);
             let stored = Arc::new(Stored::new(value, life, epoch, bearing.clone(), weight));
             let commit = || {
-                if is_void() {
-                    // Delivered, not stored.
-                } else if ttl.is_zero() {
+                if ttl.is_zero() {
                     put_off();
                 } else {
                     store.keep(Arc::clone(key), Arc::clone(&stored) as _);
@@ -257,7 +254,7 @@ where
             let commit = || {
                 // An old value that can still be served is the better answer.
                 let old_stays = put_off();
-                if !old_stays && !is_void() {
+                if !old_stays {
                     store.keep(Arc::clone(key), Arc::clone(&stored));
                 }
                 old_stays

@@ -21,7 +21,9 @@
 //!    under the lock of its key's shard, in the step that takes it out of the table.
 //! 2. Whoever takes a flight out of the table (`supersede`, `supersede_before`, a `fresh` call) ends its currency for good:
 //!    nobody joins it any more, and it stores nothing. Those who wait still get its outcome. A flight whose tags are voided
-//!    has lost its currency by that; whoever finds it in the table takes it out.
+//!    has lost its currency by that, though nobody tells it: whoever looks for it next, to join it or to store its value,
+//!    finds that out and takes it out of the table. What bears its tags from before is void in the store as well, so it
+//!    does no harm if they are voided while it stores.
 //! 3. A flight has at most one run, known by its `Arc<Run>`. Only the [`Runner`] of that very run finishes it; a runner
 //!    whose run was taken from it changes nothing.
 //! 4. A closed flight stays closed. Who closed it, and no one else, settles its outcome. Nobody joins a closed flight:
@@ -327,7 +329,7 @@ impl<V: Send + Sync + 'static> Runner<V> {
     }
 
     /// The run came to an end. `outcome` is told whether exactly one caller waits; `commit` stores what is to be stored,
-    /// and is called under the key's lock if the flight is still current.
+    /// and is called under the key's lock if the flight is still current and its tags have not been voided.
     pub(crate) fn finish(self, result: RunResult, commit: impl FnOnce(), outcome: impl FnOnce(bool) -> Outcome<V>) {
         let Self { flight, flights, run, .. } = &self;
         let mut locked = flights.lock(&flight.key);
@@ -339,7 +341,9 @@ impl<V: Send + Sync + 'static> Runner<V> {
         let (alone, watches) = (core.waiters == 1, std::mem::take(&mut core.watches));
         drop(core);
         let removed = if locked.is_current(&**flight) {
-            commit();
+            if !flight.is_void(&flights.tags) {
+                commit();
+            }
             locked.remove(&flight.key)
         } else {
             None

@@ -6,10 +6,11 @@ use std::task::{Context, Poll, Waker};
 
 use shuttle::future::{spawn, yield_now};
 
-use super::{Answer, COALESCED, FRESH, KEY, NORMAL, Notes, OVERDUE, Wish, World};
+use super::{Answer, COALESCED, FRESH, KEY, NORMAL, Notes, OVERDUE, Stock, TAG, TAGGED, Wish, World};
 use crate::flight::{Arrival, Runner};
 use crate::flights::Admission;
 use crate::sync::{Handle, Ordering};
+use crate::tags::{Bearing, Tag};
 
 /// Runs the body here, to its end.
 fn here(world: &World) -> impl FnMut(Runner<Answer>) {
@@ -91,6 +92,31 @@ pub(super) fn caller_of_task(world: &Arc<World>) {
     world.call(NORMAL, |runner| apart(world, runner));
 }
 
+/// Of what bears the tag.
+pub(super) fn tagged_caller(world: &Arc<World>) {
+    world.call(TAGGED, here(world));
+}
+
+pub(super) fn tagged_caller_of_task(world: &Arc<World>) {
+    world.call(TAGGED, |runner| apart(world, runner));
+}
+
+/// Whose run is dropped, when it is the first.
+pub(super) fn losing_tagged_caller(world: &Arc<World>) {
+    world.call(TAGGED, first(world, drop));
+}
+
+pub(super) fn tagged_leaver(world: &Arc<World>) {
+    look_in(world, TAGGED, None);
+}
+
+pub(super) fn tagged_refresher(world: &Arc<World>) {
+    if let Some((waiter, runner)) = world.lead_if_idle(TAGGED) {
+        drop(waiter);
+        here(world)(runner);
+    }
+}
+
 pub(super) fn fresh_caller(world: &Arc<World>) {
     world.call(FRESH, here(world));
 }
@@ -153,7 +179,7 @@ pub(super) fn invalidator_of_endless_task(world: &Arc<World>) {
 
 /// The same of a refresh, which nobody waits for from its start.
 pub(super) fn invalidator_of_endless_refresh(world: &Arc<World>) {
-    if let Some((waiter, runner)) = world.lead_if_idle() {
+    if let Some((waiter, runner)) = world.lead_if_idle(NORMAL) {
         drop(waiter);
         endless(world, runner);
     }
@@ -166,7 +192,7 @@ fn endless(world: &Arc<World>, runner: Runner<Answer>) {
 
 /// Starts a run that nobody waits for, unless there is one.
 pub(super) fn refresher(world: &Arc<World>) {
-    if let Some((waiter, runner)) = world.lead_if_idle() {
+    if let Some((waiter, runner)) = world.lead_if_idle(NORMAL) {
         drop(waiter);
         here(world)(runner);
     }
@@ -174,7 +200,7 @@ pub(super) fn refresher(world: &Arc<World>) {
 
 /// The same, and its run is dropped.
 pub(super) fn losing_refresher(world: &Arc<World>) {
-    if let Some((waiter, runner)) = world.lead_if_idle() {
+    if let Some((waiter, runner)) = world.lead_if_idle(NORMAL) {
         world.owns(&runner);
         drop(waiter);
         drop(runner);
@@ -189,11 +215,19 @@ pub(super) fn invalidator(world: &Arc<World>) {
 
 /// What is put is right by definition when it is put: newer than whatever was before.
 pub(super) fn putter(world: &Arc<World>) {
+    put(world, None);
+}
+
+pub(super) fn tagged_putter(world: &Arc<World>) {
+    put(world, world.bearing().map(Arc::from));
+}
+
+fn put(world: &World, bearing: Option<Arc<Bearing>>) {
     let epoch = world.epoch.load(Ordering::SeqCst);
     let mut version = 0;
     supersede(world, |notes| {
         version = notes.change();
-        notes.stored = Some(Answer { version, epoch });
+        notes.stored = Some(Stock { answer: Answer { version, epoch }, bearing });
     });
     world.notes().has_returned(version);
 }
@@ -221,5 +255,17 @@ pub(super) fn clearer(world: &Arc<World>) {
     let mut notes = world.notes();
     notes.admitted[..known].iter_mut().filter(|old| old.epoch < epoch).for_each(|old| old.superseded = true);
     notes.stored = None;
+    notes.has_returned(version);
+}
+
+/// Of what bears the tag. Nobody is told: whoever meets such a flight finds it void.
+pub(super) fn tag_invalidator(world: &Arc<World>) {
+    let (version, known) = {
+        let mut notes = world.notes();
+        (notes.change(), notes.admitted.len())
+    };
+    world.flights.tags.invalidate(Tag::new(TAG));
+    let mut notes = world.notes();
+    notes.admitted[..known].iter_mut().filter(|old| old.tagged).for_each(|old| old.voided = true);
     notes.has_returned(version);
 }
