@@ -104,7 +104,7 @@ struct Notes {
 struct Admitted {
     id: u64,
     epoch: u64,
-    flight: Weak<Flight<Answer>>,
+    flight: Weak<Flight>,
     superseded: bool,
     /// Its tags have been invalidated since it began.
     voided: bool,
@@ -121,7 +121,7 @@ impl Notes {
     }
 
     /// Whatever is admitted already is not to commit any more. Gives what was to until now.
-    fn supersede_all(&mut self) -> Vec<Weak<Flight<Answer>>> {
+    fn supersede_all(&mut self) -> Vec<Weak<Flight>> {
         let current = self.admitted.iter_mut().filter(|admitted| !admitted.superseded);
         let supersede = |admitted: &mut Admitted| {
             admitted.superseded = true;
@@ -131,7 +131,7 @@ impl Notes {
     }
 
     /// A flight is about to enter the table. Gives what it supersedes.
-    fn admit(&mut self, id: u64, epoch: u64, tagged: bool) -> Vec<Weak<Flight<Answer>>> {
+    fn admit(&mut self, id: u64, epoch: u64, tagged: bool) -> Vec<Weak<Flight>> {
         let superseded = self.supersede_all();
         self.admitted.push(Admitted { id, epoch, tagged, ..Admitted::default() });
         superseded
@@ -208,7 +208,7 @@ impl World {
         (answer.epoch >= self.epoch.load(Ordering::SeqCst) && !is_void).then_some(answer)
     }
 
-    fn admit(&self, wish: Wish) -> Admission<Answer, Answer> {
+    fn admit(&self, wish: Wish) -> Admission<Answer> {
         let request = self.request(wish);
         let (id, epoch) = (request.run.id, request.epoch);
         let mut superseded = Vec::new();
@@ -224,7 +224,7 @@ impl World {
         admission
     }
 
-    fn lead_if_idle(&self, wish: Wish) -> Option<(Waiter<Answer>, Runner<Answer>)> {
+    fn lead_if_idle(&self, wish: Wish) -> Option<(Waiter, Runner)> {
         let request = self.request(wish);
         let (id, epoch) = (request.run.id, request.epoch);
         let known = self.notes().only_void();
@@ -244,7 +244,7 @@ impl World {
     }
 
     /// These flights have been taken out of the table, and have heard of it.
-    fn are_told(&self, superseded: &[Weak<Flight<Answer>>]) {
+    fn are_told(&self, superseded: &[Weak<Flight>]) {
         for flight in superseded.iter().filter_map(Weak::upgrade) {
             let core = flight.core.lock();
             let is_told = !core.current && core.waiters > 0 || core.phase == Phase::Closed;
@@ -256,7 +256,7 @@ impl World {
 
     /// A call to its end. What is to be done with the runs that it gets to lead is up to `start`. Says whether it has waited
     /// for one.
-    fn call(&self, wish: Wish, mut start: impl FnMut(Runner<Answer>)) -> bool {
+    fn call(&self, wish: Wish, mut start: impl FnMut(Runner)) -> bool {
         let fence = self.notes().fence;
         let (answer, has_waited) = 'asked: loop {
             let mut waiter = match self.admit(wish) {
@@ -273,7 +273,7 @@ impl World {
                     Arrival::TakenOver(runner) => start(runner),
                     Arrival::Outdated => continue 'asked,
                     Arrival::Settled => match waiter.flight.outcome() {
-                        Some(Outcome::Value(value)) => break 'asked (*value.value().expect("it is alive"), true),
+                        Some(Outcome::Stored(value)) => break 'asked (*value.downcast().expect("it is alive"), true),
                         _ => unreachable!("bodies give values"),
                     },
                 }
@@ -284,7 +284,7 @@ impl World {
     }
 
     /// A party has got a run.
-    fn owns(&self, runner: &Runner<Answer>) {
+    fn owns(&self, runner: &Runner) {
         let id = runner.run.id;
         let previous = {
             let mut notes = self.notes();
@@ -306,13 +306,13 @@ impl World {
     }
 
     /// A run comes to its end, with what it read.
-    fn finish(&self, runner: Runner<Answer>, version: u64) {
+    fn finish(&self, runner: Runner, version: u64) {
         let (run, epoch) = (Arc::clone(&runner.run), runner.flight.epoch);
         let bearing: Option<Arc<Bearing>> = runner.flight.bearing.clone().map(Arc::from);
         let stores = runner.flight.core.lock().stores;
         let was_void = self.notes().flight(run.id).voided;
         let answer = Answer { version, epoch };
-        let commit = || {
+        let commit = &mut || {
             step();
             let mut notes = self.notes();
             let admitted = notes.flight(run.id);
@@ -323,22 +323,20 @@ impl World {
                 notes.stored = Some(Stock { answer, bearing: bearing.clone() });
             }
         };
-        let outcome = |_| {
-            let now = self.epoch.load(Ordering::SeqCst);
-            let is_void = bearing.as_ref().is_some_and(|bearing| self.flights.tags.voids(bearing));
-            let mut notes = self.notes();
-            let admitted = notes.flight(run.id);
-            let owns = admitted.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, &run));
-            assert!(owns, "a flight was settled by a run that was not its own");
-            assert!(!admitted.settled, "a flight was settled twice");
-            admitted.settled = true;
-            let was_current = !admitted.superseded && epoch >= now && !is_void;
-            assert!(admitted.committed || !was_current, "a current flight has not committed");
-            drop(notes);
-            let life = Lifetime::plain(Instant::now(), Duration::ZERO);
-            Outcome::Value(Arc::new(Stored::new(answer, life, epoch, None, 1)))
-        };
-        runner.finish(RunResult::Ok, commit, outcome);
+        let Some(closed) = runner.close(RunResult::Ok, commit) else { return };
+        let now = self.epoch.load(Ordering::SeqCst);
+        let is_void = bearing.as_ref().is_some_and(|bearing| self.flights.tags.voids(bearing));
+        let mut notes = self.notes();
+        let admitted = notes.flight(run.id);
+        let owns = admitted.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, &run));
+        assert!(owns, "a flight was settled by a run that was not its own");
+        assert!(!admitted.settled, "a flight was settled twice");
+        admitted.settled = true;
+        let was_current = !admitted.superseded && epoch >= now && !is_void;
+        assert!(admitted.committed || !was_current, "a current flight has not committed");
+        drop(notes);
+        let life = Lifetime::plain(Instant::now(), Duration::ZERO);
+        closed.settle(Outcome::Stored(Arc::new(Stored::new(answer, life, epoch, None, 1))));
     }
 
     /// All parties are gone.

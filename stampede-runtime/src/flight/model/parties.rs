@@ -13,7 +13,7 @@ use crate::sync::{Handle, Ordering};
 use crate::tags::{Bearing, Tag};
 
 /// Runs the body here, to its end.
-fn here(world: &World) -> impl FnMut(Runner<Answer>) {
+fn here(world: &World) -> impl FnMut(Runner) {
     |runner| {
         world.owns(&runner);
         let version = world.read();
@@ -22,11 +22,11 @@ fn here(world: &World) -> impl FnMut(Runner<Answer>) {
 }
 
 /// Runs the body in a task of its own, which can be aborted in its middle.
-fn apart(world: &Arc<World>, runner: Runner<Answer>) {
+fn apart(world: &Arc<World>, runner: Runner) {
     spawn_run(world, runner, yield_now());
 }
 
-fn spawn_run(world: &Arc<World>, runner: Runner<Answer>, middle: impl Future<Output = ()> + Send + 'static) {
+fn spawn_run(world: &Arc<World>, runner: Runner, middle: impl Future<Output = ()> + Send + 'static) {
     world.owns(&runner);
     let (flight, run, world) = (Arc::clone(&runner.flight), Arc::clone(&runner.run), Arc::clone(world));
     let task = spawn(async move {
@@ -38,7 +38,7 @@ fn spawn_run(world: &Arc<World>, runner: Runner<Answer>, middle: impl Future<Out
 }
 
 /// The first of the runs that it is given goes this way; the others are run here.
-fn first(world: &World, mut way: impl FnMut(Runner<Answer>)) -> impl FnMut(Runner<Answer>) {
+fn first(world: &World, mut way: impl FnMut(Runner)) -> impl FnMut(Runner) {
     let mut is_first = true;
     move |runner| {
         if std::mem::take(&mut is_first) {
@@ -51,7 +51,7 @@ fn first(world: &World, mut way: impl FnMut(Runner<Answer>)) -> impl FnMut(Runne
 }
 
 /// What becomes of a run.
-type Start = fn(&Arc<World>, Runner<Answer>);
+type Start = fn(&Arc<World>, Runner);
 
 /// Asks, looks once, and leaves. A run that it gets to lead is dropped, unless `start` sees to it.
 fn look_in(world: &Arc<World>, wish: Wish, start: Option<Start>) {
@@ -133,7 +133,7 @@ pub(super) fn losing_caller(world: &Arc<World>) {
 
 /// Who has the right to a run and does without, once.
 pub(super) fn declining_caller(world: &Arc<World>) {
-    let decline = |runner: Runner<_>| {
+    let decline = |runner: Runner| {
         world.notes().declined += 1;
         runner.decline();
     };
@@ -186,7 +186,7 @@ pub(super) fn invalidator_of_endless_refresh(world: &Arc<World>) {
     invalidator(world);
 }
 
-fn endless(world: &Arc<World>, runner: Runner<Answer>) {
+fn endless(world: &Arc<World>, runner: Runner) {
     spawn_run(world, runner, pending());
 }
 
