@@ -163,7 +163,7 @@ fn a_call_is_small() {
         anyhow(1)                                                              => 112;
         text(1)                                                                => 112;
         shared(1)                                                              => 112;
-        whole(1)                                                               => 1064;
+        whole(1)                                                               => 112;
         // By where they run, and what.
         large_body(1)                                                          => 112;
         inline(1)                                                              => 112;

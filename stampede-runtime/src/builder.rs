@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::call::Id;
-use crate::policy::Options;
+use crate::policy::{Options, Rules};
 use crate::refusal::OwnErrors;
 use crate::reply::Value;
 use crate::space::Space;
@@ -182,7 +182,7 @@ impl<V: Value, X> CacheBuilder<V, X> {
     /// If options contradict each other, or are out of their range; the attribute refuses the same to compile. (A `ttl` of
     /// zero is no contradiction, nor is a window of zero: they may come from configuration.)
     pub fn build(self) -> Cache<V, X> {
-        if let Some(fault) = self.said.fault(&self.options) {
+        if let Some(fault) = self.said.fault(&self.options.rules) {
             panic!("stampede: the cache `{}` cannot be built: {fault}", self.name);
         }
         let name = match self.version {
@@ -197,10 +197,10 @@ impl<V: Value, X> CacheBuilder<V, X> {
 
 impl Said {
     /// What is wrong, and what to do about it.
-    fn fault<V>(self, options: &Options<V>) -> Option<&'static str> {
+    fn fault(self, rules: &Rules) -> Option<&'static str> {
         let Self { refresh_ahead, xfetch, jitter, breaker, retry_after, soft_timeout, window } = self;
         let early = refresh_ahead.is_some() || xfetch.is_some();
-        let (soft, hard) = (options.soft_timeout, options.timeout);
+        let (soft, hard) = (rules.soft_timeout, rules.timeout);
         [
             (
                 refresh_ahead.is_some_and(|share| !(share > 0.0 && share < 1.0)),

@@ -11,6 +11,10 @@
 //! 1 and 2 happen when the call is made, which is when the function is first polled; the future is what 3 needs, and no
 //! more: a hundred thousand callers may be waiting. Nothing here holds a lock while it waits, and dropping a call at any
 //! point gives up its place and nothing else.
+//!
+//! All this is in [`crate::asking`], once for all types. Here is what depends on them: to encode the key, to start a body
+//! and poll it, and to make what the function returns of the answer. It comes to a copy in the crate of the user for each
+//! signature that functions there have; for each function, a few lines.
 
 use std::any::TypeId;
 use std::collections::HashSet;
@@ -21,30 +25,25 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use once_cell::sync::Lazy;
+use pin_project_lite::pin_project;
 use serde::Serialize;
-use tokio::time::Instant;
 
-use crate::breaker::{Permit, Refusal};
+use crate::asking::{Alone, Answer, State, Typed};
 use crate::context::{self, InRun, Within};
-use crate::cycle::Edge;
 use crate::execution::{Execution, Plan, split};
-use crate::flight::{Arrival, Runner};
-use crate::flights::{Admission, Request};
+use crate::flight::{Outcome, Runner};
 use crate::key::{KeyBuf, KeyError};
-use crate::launch::{Launch, Launched, Refused};
+use crate::launch::{Launch, Refused};
 use crate::memory::AnyStored;
-use crate::patience::{Lapse, Patience};
-use crate::policy::{self, Age, Mode, Options, Step};
+use crate::policy::{Mode, Opinion, Options, Rules};
 use crate::refusal::{CircuitOpen, Timeout};
-use crate::reply::{Divide, Share, Value};
+use crate::reply::{Divide, Reply, Share, Value};
 use crate::run::Run;
-use crate::settled::KeptError;
+use crate::settled::AnyError;
 use crate::space::{Site, Space};
-use crate::stats::Outcome;
 use crate::store::Store;
 use crate::sync::Mutex;
-use crate::tally::{Found, Tally, Ticket};
-use crate::waiting::{Role, Waiting};
+use crate::tally::{Kind, Tally};
 
 /// Which cache a call is about.
 #[derive(Clone, Copy, Debug)]
@@ -87,32 +86,26 @@ pub(crate) struct Recipe<H, O, S, L> {
 /// Dropping it gives up the caller's place in the flight. With `inline`, it also drops the run that takes place in it.
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Call<R, V: Value, E, D, H, O, S, F, L> {
+    // First: a body is gone before the call gives up its place.
+    here: Here<R, V, E, D, H, F>,
+    state: State,
     recipe: Recipe<H, O, S, L>,
-    state: State<R, V, E, D, H, F>,
 }
 
 // Nothing is pinned within but what is boxed.
 impl<R, V: Value, E, D, H, O, S, F, L> Unpin for Call<R, V, E, D, H, O, S, F, L> {}
 
-enum State<R, V: Value, E, D, H, F> {
-    /// The store had it.
-    Answered(V),
-    /// The store had an error, or no run may start.
-    Failed(Box<E>),
-    /// A run is under way.
-    Waiting(Waiting<R, V, E, D, H, F>),
-    /// Past everything: the body runs here and now, for this call alone.
-    Uncached(Box<Uncached<F>>),
-    /// The answer has been given.
-    Over,
-}
+/// What is polled in the task of the call, if anything is.
+type Here<R, V, E, D, H, F> = Option<Pin<Box<Body<R, V, E, D, H, F>>>>;
 
-struct Uncached<F> {
-    body: Pin<Box<Within<InRun, F>>>,
-    run: Arc<Run>,
-    patience: Option<Pin<Box<Patience>>>,
-    _edge: Option<Box<Edge>>,
-    _tally: Tally,
+pin_project! {
+    #[project = BodyProjection]
+    enum Body<R, V, E, D, H, F> {
+        /// For all who wait.
+        Shared { #[pin] run: Execution<R, V, E, D, H, F> },
+        /// For this call alone.
+        Alone { #[pin] body: Within<InRun, F> },
+    }
 }
 
 impl<R, V, E, D, H, O, S, F, L> Call<R, V, E, D, H, O, S, F, L>
@@ -133,244 +126,18 @@ where
         parts: &K,
         mut recipe: Recipe<H, O, S, L>,
     ) -> Self {
-        let store = store.cloned().unwrap_or_else(Store::current);
-        let state = Self::enter(&mut recipe, id, store, parts);
-        Self { recipe, state }
-    }
-
-    /// The first look.
-    fn enter<K: Serialize + ?Sized>(
-        recipe: &mut Recipe<H, O, S, L>,
-        id: Id,
-        store: Store,
-        parts: &K,
-    ) -> State<R, V, E, D, H, F> {
         let mode = context::mode();
-        if mode == Mode::Uncached {
-            return Self::uncached(recipe, id.name, store);
-        }
-        let key = match KeyBuf::encode(id.space, parts) {
-            Ok(key) => key,
-            Err(error) => {
-                warn_about_key(id.name, &error);
-                return Self::uncached(recipe, id.name, store);
-            }
-        };
-        let bypass = store.is_bypassed();
-        let found = if bypass || mode == Mode::Fresh { None } else { store.look_up(key.as_bytes()) };
-        if let Some((stored, Age::Fresh)) = &found
-            && let Some(value) = stored.downcast::<V>()
-        {
-            let mut tally = Tally { store, outcome: Outcome::Fresh };
-            return State::Answered(tally.copy(value));
-        }
-        let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
-        let tally = Tally { store, outcome };
-        let ticket = Ticket { key: key.to_key(), name: id.name, mode, tally, patience: None };
-        match found {
-            Some((stored, age)) => Self::found(recipe, &stored, age, ticket),
-            None => Self::ask(recipe, ticket),
-        }
+        let key = if mode == Mode::Uncached { None } else { encode(id, parts) };
+        let mut here = None;
+        let store = store.cloned().unwrap_or_else(Store::current);
+        let state = State::enter(&mut Caller::of(&mut recipe, &mut here), id.name, store, mode, key.as_ref());
+        Self { here, state, recipe }
     }
+}
 
-    /// The store has something that is not simply the answer.
-    fn found(
-        recipe: &mut Recipe<H, O, S, L>,
-        stored: &Arc<AnyStored>,
-        age: Age,
-        mut ticket: Ticket,
-    ) -> State<R, V, E, D, H, F> {
-        if let Some(error) = stored.downcast::<KeptError>() {
-            return match ticket.tally.guard(|| error.take(recipe.share)) {
-                Some(error) => Self::failed(error, ticket.tally),
-                None => Self::ask(recipe, ticket),
-            };
-        }
-        let Some(value) = stored.downcast::<V>() else { return Self::ask(recipe, ticket) };
-        let step = policy::step(age, ticket.mode, stored.is_put_off(Instant::now()));
-        if step == Step::Run {
-            return Self::ask(recipe, ticket);
-        }
-        ticket.tally.took(if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale });
-        let value = ticket.tally.copy(value);
-        if step == Step::Refresh { Self::refresh(recipe, value, stored, ticket) } else { State::Answered(value) }
-    }
-
-    /// The call ends in an error without a run.
-    fn failed(error: E, mut tally: Tally) -> State<R, V, E, D, H, F> {
-        tally.took(Outcome::Error);
-        State::Failed(Box::new(error))
-    }
-
-    /// No run may start: an old value is the answer, or an error is.
-    fn refused(share: H, mut ticket: Ticket, role: Role) -> State<R, V, E, D, H, F> {
-        let Ticket { key, mode, tally, name, .. } = &mut ticket;
-        if let Some(value) = tally.make_up(key, *mode, role == Role::Refreshes) {
-            return State::Answered(value);
-        }
-        tally.took(Outcome::Error);
-        match share.circuit_open(CircuitOpen { cache: name }) {
-            Some(error) => Self::failed(error, ticket.tally),
-            None => tally.panic("a breaker is open, and the call has no error to say so"),
-        }
-    }
-
-    /// Runs the body here and now, for this call alone.
-    fn uncached(recipe: &mut Recipe<H, O, S, L>, name: &'static str, store: Store) -> State<R, V, E, D, H, F> {
-        let mut tally = Tally { store, outcome: Outcome::Bypass };
-        let patience = Patience::new(&(recipe.options)(), false);
-        let run = Arc::new(Run::uncached(name));
-        let edge = wait_edge(&run, true).unwrap_or_else(|chain| tally.panic(&chain));
-        let body = Within::new(InRun::new(Arc::clone(&run), context::store()), (recipe.start)());
-        State::Uncached(Box::new(Uncached { body: Box::pin(body), run, patience, _edge: edge, _tally: tally }))
-    }
-
-    /// Answers with the value that is there and sees to a new one.
-    fn refresh(
-        recipe: &mut Recipe<H, O, S, L>,
-        value: V,
-        stored: &Arc<AnyStored>,
-        mut ticket: Ticket,
-    ) -> State<R, V, E, D, H, F> {
-        // Where none can be started, the value that is there will do.
-        if recipe.launch.check().is_err() {
-            return State::Answered(value);
-        }
-        let options = ticket.tally.guard(|| (recipe.options)());
-        let mut permit = None;
-        let done = || {
-            // What was due a moment ago still is, unless it has been replaced or put off: chance is not asked again.
-            let done = ticket.store().look_up(&ticket.key).is_some_and(|(now, age)| {
-                now.is_put_off(Instant::now()) || age.is_fresh() && !Arc::ptr_eq(&now, stored)
-            });
-            done || ticket.tally.permit(&ticket.key, ticket.name, &options).map(|leave| permit = leave).is_err()
-        };
-        // What was stored once is to be stored again, whatever the body will say to that.
-        let request = Request { stores: true, ..ticket.request(&options) };
-        let Some((waiter, runner)) = ticket.store().flights().lead_if_idle(request, done) else {
-            return State::Answered(value);
-        };
-        // It is not asked about a flight that was left vacant.
-        if permit.is_none() {
-            let Ok(leave) = ticket.tally.permit(&ticket.key, ticket.name, &options) else {
-                runner.decline();
-                return State::Answered(value);
-            };
-            permit = leave;
-        }
-        if L::DETACHED {
-            drop(waiter);
-            // A runtime that takes no more tasks has had its day: the old value will do.
-            let _ = Self::run(recipe, runner, &ticket.tally, options, permit);
-            return State::Answered(value);
-        }
-        // A run that cannot go on without its caller: this one waits for it, and the others get the old value.
-        let Ok(edge) = wait_edge(&runner.run, true) else { return State::Answered(value) };
-        ticket.patience = Patience::new(&options, true);
-        let run = Self::run(recipe, runner, &ticket.tally, options, permit).unwrap_or_default();
-        let mut waiting = Waiting::new(waiter, ticket, edge);
-        (waiting.run, waiting.role, waiting.has_window) = (run, Role::Refreshes, true);
-        State::Waiting(waiting)
-    }
-
-    /// Joins the key's flight, or leads it.
-    fn ask(recipe: &mut Recipe<H, O, S, L>, mut ticket: Ticket) -> State<R, V, E, D, H, F> {
-        recipe.launch.check().unwrap_or_else(|message| ticket.tally.panic(message));
-        let options = ticket.tally.guard(|| (recipe.options)());
-        if ticket.patience.is_none() {
-            ticket.patience = Patience::new(&options, ticket.mode == Mode::Normal && !ticket.tally.bypass());
-        }
-        let mut permit = None;
-        let look = || {
-            ticket.look_again::<V, E, H>().or_else(|| match ticket.tally.permit(&ticket.key, ticket.name, &options) {
-                Ok(leave) => {
-                    permit = leave;
-                    None
-                }
-                Err(Refusal) => Some(Found::Refusal),
-            })
-        };
-        let admission = ticket.store().flights().admit(ticket.request(&options), look);
-        let (waiter, runner) = match admission {
-            Admission::Joined(waiter) => (waiter, None),
-            Admission::Led(waiter, runner) => (waiter, Some(runner)),
-            Admission::Answered(Found::Refusal) => return Self::refused(recipe.share, ticket, Role::Leads),
-            Admission::Answered(Found::Answer(stored, outcome)) => {
-                ticket.tally.took(outcome);
-                if let Some(value) = stored.downcast::<V>() {
-                    return State::Answered(ticket.tally.copy(value));
-                }
-                let error = stored.downcast::<KeptError>();
-                let error = ticket.tally.guard(|| error.and_then(|error| error.take(recipe.share)));
-                return error.map_or(State::Over, |error| Self::failed(error, ticket.tally));
-            }
-        };
-        let edge = wait_edge(&waiter.run(), runner.is_some()).unwrap_or_else(|chain| ticket.tally.panic(&chain));
-        let mut waiting = Waiting::new(waiter, ticket, edge);
-        waiting.has_window = options.terms.have_window();
-        match runner {
-            Some(runner) => Self::lead(recipe, waiting, runner, options, permit),
-            None => State::Waiting(waiting),
-        }
-    }
-
-    /// Starts the run that a call waits for.
-    fn lead(
-        recipe: &mut Recipe<H, O, S, L>,
-        mut waiting: Waiting<R, V, E, D, H, F>,
-        runner: Runner<V>,
-        options: Options<V>,
-        permit: Option<Permit>,
-    ) -> State<R, V, E, D, H, F> {
-        waiting.tally.took(Outcome::Miss);
-        waiting.role = Role::Leads;
-        match Self::run(recipe, runner, &waiting.tally, options, permit) {
-            Ok(run) => waiting.run = run,
-            Err(Refused) => waiting.tally.panic("the tokio runtime is shutting down and takes no more tasks"),
-        }
-        State::Waiting(waiting)
-    }
-
-    /// Starts the next run of a flight whose run was lost.
-    fn take_over(
-        recipe: &mut Recipe<H, O, S, L>,
-        mut waiting: Waiting<R, V, E, D, H, F>,
-        runner: Runner<V>,
-    ) -> State<R, V, E, D, H, F> {
-        if runner.run.follows_timeout()
-            && let Some(value) = waiting.make_up()
-        {
-            runner.decline();
-            return State::Answered(value);
-        }
-        recipe.launch.check().unwrap_or_else(|message| waiting.tally.panic(message));
-        let options = waiting.tally.guard(|| (recipe.options)());
-        if let Ok(permit) = waiting.tally.permit(&runner.run.key, runner.run.name, &options) {
-            Self::lead(recipe, waiting, runner, options, permit)
-        } else {
-            runner.decline();
-            let role = waiting.role;
-            Self::refused(recipe.share, waiting.into_ticket(), role)
-        }
-    }
-
-    /// Starts a run.
-    fn run(
-        recipe: &mut Recipe<H, O, S, L>,
-        runner: Runner<V>,
-        tally: &Tally,
-        options: Options<V>,
-        permit: Option<Permit>,
-    ) -> Launched<R, V, E, D, H, F> {
-        if let Some(mut permit) = permit {
-            permit.begin();
-            runner.run.permitted(permit);
-        }
-        let plan = Plan { store: tally.store.clone(), options, bypass: tally.bypass() };
-        // A panic here is one of the run.
-        let body = catch_unwind(AssertUnwindSafe(|| (recipe.start)()));
-        recipe.launch.launch(Execution::new(runner, plan, recipe.share, context::store(), body))
-    }
+/// The key, if it can be serialized.
+fn encode<K: Serialize + ?Sized>(id: Id, parts: &K) -> Option<KeyBuf> {
+    KeyBuf::encode(id.space, parts).inspect_err(|error| warn_about_key(id.name, error)).ok()
 }
 
 impl<R, V, E, D, H, O, S, F, L> Future for Call<R, V, E, D, H, O, S, F, L>
@@ -387,60 +154,143 @@ where
     type Output = R;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        let Self { recipe, state } = self.get_mut();
-        loop {
-            match std::mem::replace(state, State::Over) {
-                State::Answered(value) => return Poll::Ready(D::join(Ok(value))),
-                State::Failed(error) => return Poll::Ready(D::join(Err(*error))),
-                State::Waiting(mut waiting) => match waiting.poll_arrival(cx) {
-                    Poll::Pending => match waiting.poll_patience(cx, recipe.share) {
-                        Poll::Pending => {
-                            *state = State::Waiting(waiting);
-                            return Poll::Pending;
-                        }
-                        Poll::Ready(answer) => return Poll::Ready(D::join(answer)),
-                    },
-                    Poll::Ready(Arrival::TakenOver(runner)) => *state = Self::take_over(recipe, waiting, runner),
-                    Poll::Ready(Arrival::Outdated) => *state = Self::ask(recipe, waiting.into_ticket()),
-                    Poll::Ready(Arrival::Settled) => match waiting.answer(recipe.share) {
-                        Ok(result) => return Poll::Ready(D::join(result)),
-                        Err(ticket) => *state = Self::ask(recipe, ticket),
-                    },
-                },
-                State::Uncached(mut uncached) => {
-                    let Poll::Ready(output) = uncached.body.as_mut().poll(cx) else {
-                        let lapse = uncached.patience.as_mut().map(|patience| patience.as_mut().poll(cx));
-                        if let Some(Poll::Ready(Lapse::Hard(after))) = lapse {
-                            return Poll::Ready(D::join(Err(timed_out(recipe.share, uncached.run.name, after))));
-                        }
-                        *state = State::Uncached(uncached);
-                        return Poll::Pending;
-                    };
-                    return Poll::Ready(D::join(split::<R, V, E, D, H>(output, &uncached.run, recipe.share)));
-                }
-                State::Over => panic!("a coalesced call was polled after it had answered"),
-            }
+        let Self { recipe, state, here } = self.get_mut();
+        Caller::of(recipe, here).poll(state, cx)
+    }
+}
+
+/// Who calls, with a recipe whose parts have no types of their own: functions of one signature share what follows.
+struct Caller<'c, R, V, E, D, H, F, L> {
+    share: H,
+    options: &'c dyn Fn() -> Options<V>,
+    start: &'c mut dyn FnMut() -> F,
+    launch: L,
+    here: &'c mut Here<R, V, E, D, H, F>,
+    /// Came with the rules, and goes with the run.
+    opinion: Opinion<V>,
+    _reply: Reply<R, V, E, D>,
+}
+
+impl<'c, R, V, E, D, H, F, L> Caller<'c, R, V, E, D, H, F, L>
+where
+    V: Value,
+    E: Send + 'static,
+    D: Divide<R, V, E>,
+    H: Share<E>,
+    F: Future<Output = R>,
+    L: Launch<R, V, E, D, H, F>,
+{
+    fn of<O: Fn() -> Options<V>, S: FnMut() -> F>(
+        recipe: &'c mut Recipe<H, O, S, L>,
+        here: &'c mut Here<R, V, E, D, H, F>,
+    ) -> Self {
+        let Recipe { share, options, start, launch } = recipe;
+        Self { share: *share, options, start, launch: *launch, here, opinion: Opinion::NONE, _reply: Reply::NEW }
+    }
+
+    fn poll(mut self, state: &mut State, cx: &mut Context<'_>) -> Poll<R> {
+        let result = if let State::Alone(alone) = state {
+            let Poll::Ready(result) = self.poll_alone(alone, cx) else { return Poll::Pending };
+            *state = State::Over;
+            result
+        } else {
+            let Poll::Ready((answer, tally)) = state.poll(&mut self, cx) else { return Poll::Pending };
+            self.take(answer, tally)
+        };
+        Poll::Ready(D::join(result))
+    }
+
+    fn poll_alone(&mut self, alone: &mut Alone, cx: &mut Context<'_>) -> Poll<Result<V, E>> {
+        if let Some(BodyProjection::Alone { body }) = self.here.as_mut().map(|here| here.as_mut().project())
+            && let Poll::Ready(output) = body.poll(cx)
+        {
+            *self.here = None;
+            return Poll::Ready(split::<R, V, E, D, H>(output, &alone.run, self.share));
+        }
+        alone.poll_patience(cx).map(|(cache, after)| Err(self.timed_out(cache, after)))
+    }
+
+    /// The result that this answer is.
+    fn take(&self, answer: Answer, mut tally: Tally) -> Result<V, E> {
+        let error = match answer {
+            Answer::Stored(stored) => match stored.downcast::<V>() {
+                Some(value) => return Ok(tally.copy(value)),
+                None => stored.downcast::<AnyError>().and_then(|error| error.take(self.share)),
+            },
+            Answer::Error(flight) => match flight.outcome() {
+                Some(Outcome::Error(error)) => error.take(self.share),
+                _ => None,
+            },
+            Answer::TimedOut(cache, after) => Some(self.timed_out(cache, after)),
+            Answer::CircuitOpen(cache) => match self.share.circuit_open(CircuitOpen { cache }) {
+                None => tally.panic("a breaker is open, and the call has no error to say so"),
+                error => error,
+            },
+        };
+        match error {
+            Some(error) => Err(error),
+            None => unreachable!("an answer is of the call's own types"),
+        }
+    }
+
+    /// The error of a call that took too long.
+    fn timed_out(&self, cache: &'static str, after: Duration) -> E {
+        match self.share.timeout(Timeout { cache, after }) {
+            Some(error) => error,
+            None => panic!("stampede: a call of `{cache}` timed out, and has no error to say so"),
         }
     }
 }
 
-/// The error of a call that took too long.
-pub(crate) fn timed_out<E, H: Share<E>>(share: H, cache: &'static str, after: Duration) -> E {
-    match share.timeout(Timeout { cache, after }) {
-        Some(error) => error,
-        None => panic!("stampede: a call of `{cache}` timed out, and has no error to say so"),
+impl<R, V, E, D, H, F, L> Typed for Caller<'_, R, V, E, D, H, F, L>
+where
+    V: Value,
+    E: Send + 'static,
+    D: Divide<R, V, E>,
+    H: Share<E>,
+    F: Future<Output = R>,
+    L: Launch<R, V, E, D, H, F>,
+{
+    fn kind(&self) -> Kind {
+        Kind { value: AnyStored::type_of::<V>(), error: AnyError::type_of::<E, H>() }
     }
-}
 
-/// Notes that the run whose body calls waits for this one, which the call leads or joins.
-///
-/// # Errors
-///
-/// That closes a circle.
-fn wait_edge(awaited: &Run, leads: bool) -> Result<Option<Box<Edge>>, String> {
-    let Some(waiter) = context::run() else { return Ok(None) };
-    match Edge::add(&waiter, awaited, leads) {
-        Ok(edge) => Ok(Some(Box::new(edge))),
-        Err(chain) => Err(format!("a run waits for itself and would never end: {chain}")),
+    fn is_detached(&self) -> bool {
+        L::DETACHED
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        self.launch.check()
+    }
+
+    fn rules(&mut self) -> Rules {
+        let Options { rules, opinion } = (self.options)();
+        self.opinion = opinion;
+        rules
+    }
+
+    fn start(&mut self, runner: Runner, plan: Plan) -> Result<(), Refused> {
+        // A panic here is one of the run.
+        let body = catch_unwind(AssertUnwindSafe(|| (self.start)()));
+        let run = self.launch.launch(Execution::new(runner, plan, self.opinion, self.share, body))?;
+        *self.here = run.map(|run| Box::pin(Body::Shared { run }));
+        Ok(())
+    }
+
+    fn start_alone(&mut self, run: &Arc<Run>) {
+        let body = Within::new(InRun::new(Arc::clone(run), context::store()), (self.start)());
+        *self.here = Some(Box::pin(Body::Alone { body }));
+    }
+
+    fn poll_run(&mut self, cx: &mut Context<'_>) {
+        if let Some(BodyProjection::Shared { run }) = self.here.as_mut().map(|here| here.as_mut().project())
+            && run.poll(cx).is_ready()
+        {
+            *self.here = None;
+        }
+    }
+
+    fn drop_run(&mut self) {
+        *self.here = None;
     }
 }

@@ -67,10 +67,12 @@ impl<V> Entry<V> {
                 None
             }
         };
-        let weigh =
-            options.weight.map(|weigh| -> Weigh { Arc::new(move |value| value.downcast_ref::<W>().map_or(1, weigh)) });
-        let terms = Terms { ttl: store.cap(options.terms.ttl), ..options.terms };
-        Self { key, terms, weigh, tags: options.tags, store, value: PhantomData }
+        let weigh = options
+            .opinion
+            .weight
+            .map(|weigh| -> Weigh { Arc::new(move |value| value.downcast_ref::<W>().map_or(1, weigh)) });
+        let terms = Terms { ttl: store.cap(options.rules.terms.ttl), ..options.rules.terms };
+        Self { key, terms, weigh, tags: options.rules.tags, store, value: PhantomData }
     }
 
     /// Voids what is stored, and keeps what a run under way would store out of the store.

@@ -21,7 +21,9 @@
 //!    under the lock of its key's shard, in the step that takes it out of the table.
 //! 2. Whoever takes a flight out of the table (`supersede`, `supersede_before`, a `fresh` call) ends its currency for good:
 //!    nobody joins it any more, and it stores nothing. Those who wait still get its outcome. A flight whose tags are voided
-//!    has lost its currency by that; whoever finds it in the table takes it out.
+//!    has lost its currency by that, though nobody tells it: whoever looks for it next, to join it or to store its value,
+//!    finds that out and takes it out of the table. What bears its tags from before is void in the store as well, so it
+//!    does no harm if they are voided while it stores.
 //! 3. A flight has at most one run, known by its `Arc<Run>`. Only the [`Runner`] of that very run finishes it; a runner
 //!    whose run was taken from it changes nothing.
 //! 4. A closed flight stays closed. Who closed it, and no one else, settles its outcome. Nobody joins a closed flight:
@@ -45,13 +47,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::aside::Careful;
 use crate::breaker::News;
 use crate::flights::{Flights, Request};
 use crate::key::Key;
-use crate::memory::Stored;
+use crate::memory::AnyStored;
 use crate::policy::{Report, after};
 use crate::run::Run;
+use crate::settled::AnyError;
 use crate::stats::RunResult;
 use crate::sync::{AbortHandle, Handle, Mutex, MutexGuard, OnceCell, RuntimeFlavor, RuntimeId, sleep, sleep_until};
 use crate::tags::{Bearing, TagTable};
@@ -61,11 +63,11 @@ use crate::wakers::{Place, Wakers};
 mod model;
 
 /// What a flight came to.
-pub(crate) enum Outcome<V: 'static> {
-    /// A value; in the store as well, if it was to be stored.
-    Value(Arc<Stored<Careful<V>>>),
-    /// An error of the type that the leader's function has.
-    Error(Mutex<Box<dyn Any + Send>>),
+pub(crate) enum Outcome {
+    /// A value, in the store as well if it was to be stored; or an error that was.
+    Stored(Arc<AnyStored>),
+    /// An error.
+    Error(AnyError),
     /// A panic: what was thrown, and what it said.
     Panic(Mutex<Option<Box<dyn Any + Send>>>, Arc<str>),
 }
@@ -81,24 +83,10 @@ pub(crate) enum Lost {
     Declined,
 }
 
-/// What the table can do with a flight of any value type.
-pub(crate) trait AnyFlight: Any + Send + Sync {
-    fn key(&self) -> &Key;
-    /// The epoch of the store in which it began.
-    fn epoch(&self) -> u64;
-    fn is_fresh(&self) -> bool;
-    /// Whether one of its tags was invalidated since it began.
-    fn is_void(&self, tags: &TagTable) -> bool;
-    /// Whether there is a run within its limit.
-    fn is_under_way(&self) -> bool;
-    /// The flight has left the table: it has lost its currency.
-    fn superseded(&self, flights: &Flights);
-}
-
 /// A run and those who wait for it.
-pub(crate) struct Flight<V: 'static> {
+pub(crate) struct Flight {
     /// Whether a `fresh` call started it.
-    fresh: bool,
+    pub(crate) fresh: bool,
     /// The epoch of the store in which it began.
     pub(crate) epoch: u64,
     /// The tags that void it.
@@ -106,9 +94,9 @@ pub(crate) struct Flight<V: 'static> {
     counts: bool,
     run_limit: Duration,
     retry_after: Duration,
-    key: Key,
+    pub(crate) key: Key,
     core: Mutex<Core>,
-    outcome: OnceCell<Outcome<V>>,
+    outcome: OnceCell<Outcome>,
 }
 
 /// What changes in the life of a flight.
@@ -157,38 +145,27 @@ impl Core {
     }
 }
 
-impl<V: Send + Sync + 'static> AnyFlight for Flight<V> {
-    fn key(&self) -> &Key {
-        &self.key
-    }
-
-    fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    fn is_fresh(&self) -> bool {
-        self.fresh
-    }
-
-    fn is_void(&self, tags: &TagTable) -> bool {
+impl Flight {
+    /// Whether one of its tags was invalidated since it began.
+    pub(crate) fn is_void(&self, tags: &TagTable) -> bool {
         self.bearing.as_ref().is_some_and(|bearing| tags.voids(bearing))
     }
 
-    fn is_under_way(&self) -> bool {
+    /// Whether there is a run within its limit.
+    pub(crate) fn is_under_way(&self) -> bool {
         let core = self.core.lock();
         core.phase == Phase::Running && Instant::now() < core.deadline
     }
 
-    fn superseded(&self, flights: &Flights) {
+    /// The flight has left the table: it has lost its currency.
+    pub(crate) fn superseded(&self, flights: &Flights) {
         let mut core = self.core.lock();
         core.current = false;
         self.close_if_useless(core, flights);
     }
-}
 
-impl<V: Send + Sync + 'static> Flight<V> {
     /// A flight with a run that has just begun.
-    pub(crate) fn lead(flights: &Arc<Flights>, request: Request) -> Runner<V> {
+    pub(crate) fn lead(flights: &Arc<Flights>, request: Request) -> Runner {
         let run = Arc::new(request.run);
         let deadline = after(Instant::now(), request.run_limit);
         let flight = Arc::new(Self {
@@ -216,7 +193,7 @@ impl<V: Send + Sync + 'static> Flight<V> {
     }
 
     /// What the flight came to, once it has.
-    pub(crate) fn outcome(&self) -> Option<&Outcome<V>> {
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
         self.outcome.get()
     }
 
@@ -313,51 +290,49 @@ fn abort(task: Option<AbortHandle>, watches: Vec<(RuntimeId, Option<AbortHandle>
 }
 
 /// The right and the duty to bring a run to its end. Dropped without having done so, it gives the run up as lost.
-pub(crate) struct Runner<V: Send + Sync + 'static> {
-    pub(crate) flight: Arc<Flight<V>>,
+pub(crate) struct Runner {
+    pub(crate) flight: Arc<Flight>,
     pub(crate) run: Arc<Run>,
     /// When the run has to be over.
     pub(crate) deadline: Instant,
     flights: Arc<Flights>,
 }
 
-impl<V: Send + Sync + 'static> Runner<V> {
-    fn new(flights: Arc<Flights>, flight: Arc<Flight<V>>, run: Arc<Run>, deadline: Instant) -> Self {
+impl Runner {
+    fn new(flights: Arc<Flights>, flight: Arc<Flight>, run: Arc<Run>, deadline: Instant) -> Self {
         flights.run_began();
         Self { flight, run, deadline, flights }
     }
 
     /// A caller's place among those who wait for the run, which is not in the table yet.
-    pub(crate) fn wait(&self) -> Waiter<V> {
+    pub(crate) fn wait(&self) -> Waiter {
         Waiter::counted(&self.flights, Arc::clone(&self.flight), &mut self.flight.core.lock())
     }
 
-    /// The run came to an end. `outcome` is told whether exactly one caller waits; `commit` stores what is to be stored,
-    /// and is called under the key's lock if the flight is still current.
-    pub(crate) fn finish(self, result: RunResult, commit: impl FnOnce(), outcome: impl FnOnce(bool) -> Outcome<V>) {
+    /// The run came to an end: closes the flight, unless the run is no longer its own. `commit` stores what is to be stored,
+    /// and is called under the key's lock if the flight is still current and its tags have not been voided.
+    pub(crate) fn close(self, result: RunResult, commit: &mut dyn FnMut()) -> Option<Closed> {
         let Self { flight, flights, run, .. } = &self;
         let mut locked = flights.lock(&flight.key);
         let mut core = flight.core.lock();
         if core.phase != Phase::Running || !Arc::ptr_eq(&core.run, run) {
-            return;
+            return None;
         }
         core.end_run(Phase::Closed);
         let (alone, watches) = (core.waiters == 1, std::mem::take(&mut core.watches));
         drop(core);
-        let removed = if locked.is_current(&**flight) {
-            commit();
+        let removed = if locked.is_current(flight) {
+            if !flight.is_void(&flights.tags) {
+                commit();
+            }
             locked.remove(&flight.key)
         } else {
             None
         };
         drop(locked);
         drop(removed);
-
         flight.run_ended(Some(result), flights);
-        let _ = flight.outcome.set(outcome(alone));
-        let wakers = flight.core.lock().wakers.all();
-        abort(None, watches);
-        wakers.into_iter().for_each(Waker::wake);
+        Some(Closed { runner: self, alone, watches })
     }
 
     /// The run is not going to begin: the next of those who wait may start one.
@@ -371,39 +346,57 @@ impl<V: Send + Sync + 'static> Runner<V> {
     }
 }
 
-impl<V: Send + Sync + 'static> Drop for Runner<V> {
+impl Drop for Runner {
     fn drop(&mut self) {
         self.flight.lose(&self.run, Lost::Dropped, &self.flights);
     }
 }
 
+/// A flight that is closed and has yet to be settled.
+pub(crate) struct Closed {
+    runner: Runner,
+    /// Whether exactly one caller waits.
+    pub(crate) alone: bool,
+    watches: Vec<(RuntimeId, Option<AbortHandle>)>,
+}
+
+impl Closed {
+    /// Tells those who wait what the flight came to.
+    pub(crate) fn settle(self, outcome: Outcome) {
+        let flight = &self.runner.flight;
+        let _ = flight.outcome.set(outcome);
+        let wakers = flight.core.lock().wakers.all();
+        abort(None, self.watches);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
 /// A caller's place among those who wait for a flight. Dropping it gives up the place and nothing else.
-pub(crate) struct Waiter<V: Send + Sync + 'static> {
-    pub(crate) flight: Arc<Flight<V>>,
+pub(crate) struct Waiter {
+    pub(crate) flight: Arc<Flight>,
     flights: Arc<Flights>,
     place: Option<Place>,
 }
 
 /// What a look at a flight comes to, when it comes to anything.
-pub(crate) enum Arrival<V: Send + Sync + 'static> {
+pub(crate) enum Arrival {
     /// The flight has an outcome.
     Settled,
     /// The run was lost, and the next one is this caller's to start.
-    TakenOver(Runner<V>),
+    TakenOver(Runner),
     /// The run was lost, and the flight is no longer current: there may be a better answer.
     Outdated,
 }
 
-impl<V: Send + Sync + 'static> Waiter<V> {
+impl Waiter {
     /// One more who waits, unless the flight is closed.
-    pub(crate) fn join(flights: &Arc<Flights>, flight: &Arc<dyn AnyFlight>) -> Option<Self> {
-        let flight = (Arc::clone(flight) as Arc<dyn Any + Send + Sync>).downcast::<Flight<V>>().ok()?;
+    pub(crate) fn join(flights: &Arc<Flights>, flight: &Arc<Flight>) -> Option<Self> {
         let mut core = flight.core.lock();
         let joins = core.phase != Phase::Closed;
-        joins.then(|| Self::counted(flights, Arc::clone(&flight), &mut core))
+        joins.then(|| Self::counted(flights, Arc::clone(flight), &mut core))
     }
 
-    fn counted(flights: &Arc<Flights>, flight: Arc<Flight<V>>, core: &mut Core) -> Self {
+    fn counted(flights: &Arc<Flights>, flight: Arc<Flight>, core: &mut Core) -> Self {
         core.set_waiters(core.waiters + 1);
         flights.waiter_came();
         Self { flight, flights: Arc::clone(flights), place: None }
@@ -439,7 +432,7 @@ impl<V: Send + Sync + 'static> Waiter<V> {
     }
 
     /// Starts the next run, if the flight is vacant.
-    pub(crate) fn take_over(&self) -> Option<Runner<V>> {
+    pub(crate) fn take_over(&self) -> Option<Runner> {
         let mut core = self.flight.core.lock();
         if core.phase != Phase::Vacant {
             return None;
@@ -453,7 +446,7 @@ impl<V: Send + Sync + 'static> Waiter<V> {
     }
 
     /// Ready once the flight has an outcome, or is this caller's to run.
-    pub(crate) fn poll_arrival(&mut self, cx: &Context<'_>) -> Poll<Arrival<V>> {
+    pub(crate) fn poll_arrival(&mut self, cx: &Context<'_>) -> Poll<Arrival> {
         let Self { flight, place, .. } = &mut *self;
         if flight.outcome.get().is_some() {
             return Poll::Ready(Arrival::Settled);
@@ -481,20 +474,24 @@ impl<V: Send + Sync + 'static> Waiter<V> {
     }
 }
 
-impl<V: Send + Sync + 'static> Drop for Waiter<V> {
+impl Drop for Waiter {
     fn drop(&mut self) {
         self.flights.waiter_left();
         let mut core = self.flight.core.lock();
         let waker = self.place.take().and_then(|place| core.wakers.leave(place));
         let left = core.waiters - 1;
         core.set_waiters(left);
+        // What a tag has voided would be noticed when its run ends; nobody needs to wait for that.
+        if left == 0 && self.flight.is_void(&self.flights.tags) {
+            core.current = false;
+        }
         self.flight.close_if_useless(core, &self.flights);
         drop(waker);
     }
 }
 
 /// Gives up each run of a flight when it reaches its limit.
-async fn watch<V: Send + Sync + 'static>(flight: Arc<Flight<V>>, flights: Arc<Flights>) {
+async fn watch(flight: Arc<Flight>, flights: Arc<Flights>) {
     loop {
         let (phase, run, deadline) = {
             let core = flight.core.lock();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aside::Holding;
-use crate::flight::{AnyFlight, Flight, Runner, Waiter};
+use crate::flight::{Flight, Runner, Waiter};
 use crate::key::Key;
 use crate::run::Run;
 use crate::stats::{Counters, RunResult};
@@ -33,7 +33,7 @@ pub(crate) struct Flights {
 
 type OnLimit = Box<dyn Fn(&[u8], Duration) -> bool + Send + Sync>;
 
-type Shard = HashMap<Key, Arc<dyn AnyFlight>>;
+type Shard = HashMap<Key, Arc<Flight>>;
 
 /// A locked shard. Values that are dropped meanwhile are dropped after it is unlocked.
 pub(crate) struct Locked<'f> {
@@ -51,13 +51,13 @@ impl fmt::Debug for Flights {
 }
 
 /// What asking for a key under its lock came to.
-pub(crate) enum Admission<V: Send + Sync + 'static, A> {
+pub(crate) enum Admission<A> {
     /// The store had an answer after all.
     Answered(A),
     /// Somebody else's run is under way.
-    Joined(Waiter<V>),
+    Joined(Waiter),
     /// There was none: the caller is to run the body.
-    Led(Waiter<V>, Runner<V>),
+    Led(Waiter, Runner),
 }
 
 /// Who is asking, and for what.
@@ -139,15 +139,12 @@ impl Flights {
 
     /// Joins the current flight of the request's key, or leads a new one. `look` is a last look into the store, under the
     /// lock: a run that ended just now is gone from the table, and what it stored is there.
-    pub(crate) fn admit<V, A>(self: &Arc<Self>, request: Request, look: impl FnOnce() -> Option<A>) -> Admission<V, A>
-    where
-        V: Send + Sync + 'static,
-    {
+    pub(crate) fn admit<A>(self: &Arc<Self>, request: Request, look: impl FnOnce() -> Option<A>) -> Admission<A> {
         let key = Key::clone(&request.run.key);
         let mut locked = self.lock(&key);
         let current = locked.shard.get(&key).filter(|current| !current.is_void(&self.tags));
         if let Some(current) = current
-            && (current.is_fresh() || !request.fresh)
+            && (current.fresh || !request.fresh)
             && let Some(waiter) = Waiter::join(self, current)
         {
             drop(locked);
@@ -160,7 +157,7 @@ impl Flights {
         }
         let runner = Flight::lead(self, request);
         let waiter = runner.wait();
-        let replaced = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
+        let replaced = locked.shard.insert(key, Arc::clone(&runner.flight));
         drop(locked);
         if let Some(replaced) = replaced {
             replaced.superseded(self);
@@ -169,14 +166,11 @@ impl Flights {
     }
 
     /// Leads a new flight, or a vacant one; unless one is under way or `unless` (under the lock) says no.
-    pub(crate) fn lead_if_idle<V>(
+    pub(crate) fn lead_if_idle(
         self: &Arc<Self>,
         request: Request,
         unless: impl FnOnce() -> bool,
-    ) -> Option<(Waiter<V>, Runner<V>)>
-    where
-        V: Send + Sync + 'static,
-    {
+    ) -> Option<(Waiter, Runner)> {
         let key = Key::clone(&request.run.key);
         loop {
             let mut locked = self.lock(&key);
@@ -199,7 +193,7 @@ impl Flights {
             }
             let runner = Flight::lead(self, request);
             let waiter = runner.wait();
-            let replaced = locked.shard.insert(key, Arc::clone(&runner.flight) as _);
+            let replaced = locked.shard.insert(key, Arc::clone(&runner.flight));
             drop(locked);
             if let Some(replaced) = replaced {
                 replaced.superseded(self);
@@ -223,7 +217,7 @@ impl Flights {
     /// ended the currency of another, and what that had stored must not outlive it.
     pub(crate) fn supersede_before(&self, epoch: u64) {
         for shard in &self.shards {
-            let removed: Vec<_> = shard.lock().extract_if(|_, flight| flight.epoch() < epoch).collect();
+            let removed: Vec<_> = shard.lock().extract_if(|_, flight| flight.epoch < epoch).collect();
             for (_, flight) in removed {
                 flight.superseded(self);
             }
@@ -231,10 +225,10 @@ impl Flights {
     }
 
     /// Takes a flight out of the table if it is (still) there.
-    pub(crate) fn remove(&self, flight: &dyn AnyFlight) {
-        let mut locked = self.lock(flight.key());
+    pub(crate) fn remove(&self, flight: &Flight) {
+        let mut locked = self.lock(&flight.key);
         if locked.is_current(flight) {
-            let removed = locked.shard.remove(flight.key());
+            let removed = locked.shard.remove(&flight.key);
             drop(locked);
             drop(removed);
         }
@@ -243,13 +237,11 @@ impl Flights {
 
 impl Locked<'_> {
     /// Takes the key's flight out of the table.
-    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Arc<dyn AnyFlight>> {
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Arc<Flight>> {
         self.shard.remove(key)
     }
 
-    pub(crate) fn is_current(&self, flight: &dyn AnyFlight) -> bool {
-        self.shard
-            .get(flight.key())
-            .is_some_and(|current| std::ptr::addr_eq(Arc::as_ptr(current), std::ptr::from_ref(flight)))
+    pub(crate) fn is_current(&self, flight: &Flight) -> bool {
+        self.shard.get(&flight.key).is_some_and(|current| std::ptr::eq(&raw const **current, flight))
     }
 }

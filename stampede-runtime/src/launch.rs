@@ -1,9 +1,12 @@
 //! Where runs take place: in a task of their own, or in their caller's.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::execution::Execution;
+use crate::flight::Flight;
 use crate::reply::{Divide, Share, Value};
+use crate::run::Run;
 use crate::sync::Handle;
 
 /// Where a run takes place.
@@ -23,14 +26,11 @@ pub trait Launch<R, V: Value, E, D, H, F>: Copy {
 }
 
 /// A run to be polled by the caller, if it is one; an error if its runtime takes no more tasks.
-pub(crate) type Launched<R, V, E, D, H, F> = Result<Option<Driven<R, V, E, D, H, F>>, Refused>;
+pub(crate) type Launched<R, V, E, D, H, F> = Result<Option<Execution<R, V, E, D, H, F>>, Refused>;
 
 /// The runtime is shutting down.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused;
-
-/// A run that is polled by its caller.
-pub(crate) type Driven<R, V, E, D, H, F> = Pin<Box<Execution<R, V, E, D, H, F>>>;
 
 /// In a task of its own.
 #[derive(Clone, Copy, Debug)]
@@ -60,17 +60,23 @@ where
     }
 
     fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F> {
-        let runtime = Handle::current();
-        let parts = run.parts();
-        let task = runtime.spawn(run);
-        if let Some((flight, run)) = parts {
-            if task.is_finished() && !run.has_begun() {
-                return Err(Refused);
-            }
-            flight.runs_as(&run, task.abort_handle(), &runtime);
+        if let Some((flight, known)) = run.parts() {
+            spawn(Box::pin(run), &flight, &known)?;
         }
         Ok(None)
     }
+}
+
+/// Spawns a run. As one type of future: what tokio generates for a task, it generates here, once, and not in the crates of
+/// the users for each type that a function of theirs returns.
+fn spawn(task: Pin<Box<dyn Future<Output = ()> + Send>>, flight: &Flight, run: &Arc<Run>) -> Result<(), Refused> {
+    let runtime = Handle::current();
+    let task = runtime.spawn(task);
+    if task.is_finished() && !run.has_begun() {
+        return Err(Refused);
+    }
+    flight.runs_as(run, task.abort_handle(), &runtime);
+    Ok(())
 }
 
 impl<R, V, E, D, H, F> Launch<R, V, E, D, H, F> for Inline
@@ -88,6 +94,6 @@ where
     }
 
     fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F> {
-        Ok(Some(Box::pin(run)))
+        Ok(Some(run))
     }
 }

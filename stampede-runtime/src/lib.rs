@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))] // a library has no business giving up
 
 mod aside;
+mod asking;
 mod breaker;
 mod builder;
 mod cache;

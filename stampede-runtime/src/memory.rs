@@ -3,7 +3,7 @@
 //! moka bounds it. It holds type-erased values behind one `Arc` each. What a value is good for is decided by the policy
 //! from the entry's own times; moka's clock only clears away what nobody asks for any more.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::aside::{Careful, Holding};
 use crate::key::Key;
 use crate::policy::{Age, Lifetime, after, nanos};
 use crate::random;
-use crate::settled::KeptError;
+use crate::settled::AnyError;
 use crate::sync::{AtomicU64, Ordering};
 use crate::tags::{Bearing, TagTable};
 
@@ -52,13 +52,6 @@ impl<V> Stored<Careful<V>> {
             bearing,
             value: Careful::new(value),
         }
-    }
-}
-
-impl<V> Stored<Careful<V>> {
-    /// The value; absent only while it is being dropped.
-    pub(crate) fn value(&self) -> Option<&V> {
-        self.value.get()
     }
 }
 
@@ -110,13 +103,23 @@ impl<V: ?Sized> Stored<V> {
 }
 
 impl AnyStored {
+    /// What [`is`](Self::is) is asked for values of this type.
+    pub(crate) fn type_of<V: Any>() -> TypeId {
+        TypeId::of::<Careful<V>>()
+    }
+
+    /// Whether it is a value of this type.
+    pub(crate) fn is(&self, ty: TypeId) -> bool {
+        self.value.type_id() == ty
+    }
+
     pub(crate) fn downcast<V: Any>(&self) -> Option<&V> {
         self.value.downcast_ref::<Careful<V>>()?.get()
     }
 
     /// Whether it is an error that is stored.
     pub(crate) fn is_error(&self) -> bool {
-        self.value.is::<Careful<KeptError>>()
+        self.value.is::<Careful<AnyError>>()
     }
 }
 

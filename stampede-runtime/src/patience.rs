@@ -7,7 +7,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::policy::{Options, after};
+use crate::policy::{Rules, after};
 use crate::timer::Timer;
 
 pin_project! {
@@ -32,8 +32,8 @@ pub(crate) enum Lapse {
 
 impl Patience {
     /// That of a call which begins now. `takes_old`: it may be answered with an old value.
-    pub(crate) fn new<V>(options: &Options<V>, takes_old: bool) -> Option<Pin<Box<Self>>> {
-        let Options { timeout, soft_timeout, .. } = *options;
+    pub(crate) fn new(rules: &Rules, takes_old: bool) -> Option<Pin<Box<Self>>> {
+        let Rules { timeout, soft_timeout, .. } = *rules;
         if timeout.is_zero() && (soft_timeout.is_zero() || !takes_old) {
             return None;
         }

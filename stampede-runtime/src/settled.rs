@@ -1,56 +1,43 @@
 //! Errors at rest: in a flight for those who wait, and (`error_ttl`) in the store for those who come later.
 
-use std::any::Any;
-use std::sync::Arc;
+use std::any::{Any, TypeId};
 
-use crate::flight::Outcome;
-use crate::memory::AnyStored;
 use crate::reply::Share;
 use crate::sync::Mutex;
 
-/// An error in a flight.
-pub(crate) enum Settled<E, S> {
+/// An error of some type, as a [`Settled`]. Behind a lock, for it need not be `Sync`.
+pub(crate) struct AnyError(Mutex<Box<dyn Any + Send>>);
+
+/// An error at rest.
+enum Settled<E, S> {
     /// For the one caller who waits, as it came.
     Alone(Option<E>),
-    /// For several.
+    /// For several: the form that each can take a share of.
     Shared(S),
-    /// In the store as well.
-    Kept(Arc<AnyStored>),
 }
 
-impl<E: Send + 'static, S: Send + 'static> Settled<E, S> {
-    pub(crate) fn into_outcome<V>(self) -> Outcome<V> {
-        Outcome::Error(Mutex::new(Box::new(self)))
-    }
-}
-
-/// An error in the store: the form that several callers can take their share of. Behind a lock, for it need not be `Sync`.
-pub(crate) struct KeptError(Mutex<Box<dyn Any + Send>>);
-
-impl KeptError {
-    pub(crate) fn new<S: Send + 'static>(shared: S) -> Self {
-        Self(Mutex::new(Box::new(shared)))
+impl AnyError {
+    /// An error for one caller, as it is, or for several.
+    pub(crate) fn new<E: Send + 'static, H: Share<E>>(error: E, alone: bool) -> Self {
+        let settled = if alone { Settled::Alone(Some(error)) } else { Settled::Shared(H::prepare(error)) };
+        Self(Mutex::new(Box::new(settled)))
     }
 
-    /// Whether it is of this form. Runs none of the user's code.
-    pub(crate) fn is<S: 'static>(&self) -> bool {
-        self.0.lock().is::<S>()
+    /// The type of errors that a call of this kind can take.
+    pub(crate) fn type_of<E: Send + 'static, H: Share<E>>() -> TypeId {
+        TypeId::of::<Settled<E, H::Shared>>()
     }
 
-    /// One caller's share, if it is of this form.
-    pub(crate) fn take<E, H: Share<E>>(&self, share: H) -> Option<E>
-    where
-        H::Shared: 'static,
-    {
-        Some(share.share(self.0.lock().downcast_ref::<H::Shared>()?))
+    /// Whether it is of this type. Runs none of the user's code.
+    pub(crate) fn is(&self, ty: TypeId) -> bool {
+        (**self.0.lock()).type_id() == ty
     }
-}
 
-/// One caller's share of an error in a flight, if it is of this type.
-pub(crate) fn take_error<E: 'static, H: Share<E>>(settled: &mut (dyn Any + Send), share: H) -> Option<E> {
-    match settled.downcast_mut::<Settled<E, H::Shared>>()? {
-        Settled::Alone(error) => error.take(),
-        Settled::Shared(shared) => Some(share.share(shared)),
-        Settled::Kept(stored) => stored.downcast::<KeptError>()?.take(share),
+    /// One caller's share, if it is of this type.
+    pub(crate) fn take<E: Send + 'static, H: Share<E>>(&self, share: H) -> Option<E> {
+        match self.0.lock().downcast_mut::<Settled<E, H::Shared>>()? {
+            Settled::Alone(error) => error.take(),
+            Settled::Shared(shared) => Some(share.share(shared)),
+        }
     }
 }

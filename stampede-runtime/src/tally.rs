@@ -1,5 +1,6 @@
 //! Counting a call, and what it asks of the flights of a store.
 
+use std::any::TypeId;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -10,13 +11,28 @@ use crate::flights::Request;
 use crate::key::Key;
 use crate::memory::AnyStored;
 use crate::patience::Patience;
-use crate::policy::{self, Mode, Options, Step};
-use crate::reply::{Share, Value};
+use crate::policy::{self, Mode, Rules, Step};
 use crate::run::Run;
-use crate::settled::KeptError;
+use crate::settled::AnyError;
 use crate::space::Space;
 use crate::stats::Outcome;
 use crate::store::Store;
+
+/// The types of a call, for code that is the same for all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// That of its values: see [`AnyStored::is`].
+    pub(crate) value: TypeId,
+    /// That of its errors: see [`AnyError::is`].
+    pub(crate) error: TypeId,
+}
+
+impl Kind {
+    /// Whether this is an error that such a call can end in.
+    pub(crate) fn is_error(self, stored: &AnyStored) -> bool {
+        stored.downcast::<AnyError>().is_some_and(|error| error.is(self.error))
+    }
+}
 
 /// Counts a call when it is over, in whatever way: as an error, or by the path that it had taken.
 pub(crate) struct Tally {
@@ -58,29 +74,23 @@ impl Tally {
     }
 
     /// Asks the breaker, where there is one, whether a run may start.
-    pub(crate) fn permit<V>(
-        &self,
-        key: &Key,
-        cache: &'static str,
-        options: &Options<V>,
-    ) -> Result<Option<Permit>, Refusal> {
-        let (Some(trip), Some(space)) = (options.trip, Space::of_key(key)) else { return Ok(None) };
-        self.store.breakers().admit(space, cache, trip, options.limit()).map(Some)
+    pub(crate) fn permit(&self, key: &Key, cache: &'static str, rules: &Rules) -> Result<Option<Permit>, Refusal> {
+        let (Some(trip), Some(space)) = (rules.trip, Space::of_key(key)) else { return Ok(None) };
+        self.store.breakers().admit(space, cache, trip, rules.limit()).map(Some)
     }
 
     /// The stored value that will do in place of an error, or of a longer wait, if there is one: see [`policy::makes_up`].
     /// What has been voided meanwhile is not there any more.
-    pub(crate) fn make_up<V: Value>(&mut self, key: &Key, mode: Mode, refreshes: bool) -> Option<V> {
+    pub(crate) fn make_up(&mut self, key: &Key, kind: Kind, mode: Mode, refreshes: bool) -> Option<Arc<AnyStored>> {
         if self.bypass() {
             return None;
         }
         let (stored, age) = self.store.look_up(key)?;
-        let value = stored.downcast::<V>()?;
-        if !policy::makes_up(age, mode, refreshes, &stored.life) {
+        if !stored.is(kind.value) || !policy::makes_up(age, mode, refreshes, &stored.life) {
             return None;
         }
         self.took(if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale });
-        Some(self.copy(value))
+        Some(stored)
     }
 }
 
@@ -113,33 +123,32 @@ impl Ticket {
         &self.tally.store
     }
 
-    pub(crate) fn request<V>(&self, options: &Options<V>) -> Request {
+    pub(crate) fn request(&self, rules: &Rules) -> Request {
         let store = self.store();
         Request {
             run: Run::new(self.name, Arc::clone(&self.key), store.id()),
             fresh: self.mode == Mode::Fresh,
-            stores: !self.tally.bypass() && !store.cap(options.terms.ttl).is_zero(),
+            stores: !self.tally.bypass() && !store.cap(rules.terms.ttl).is_zero(),
             counts: !self.tally.bypass(),
-            run_limit: options.limit(),
-            retry_after: options.retry_after,
+            run_limit: rules.limit(),
+            retry_after: rules.retry_after,
             epoch: store.epoch(),
-            bearing: options.tags.bearing(store.tags()),
+            bearing: rules.tags.bearing(store.tags()),
         }
     }
 
     /// What a run that has just ended may have stored, or put off. Runs none of the user's code.
-    pub(crate) fn look_again<V: Value, E, H: Share<E>>(&self) -> Option<Found> {
+    pub(crate) fn look_again(&self, kind: Kind) -> Option<Found> {
         if self.mode == Mode::Fresh || self.tally.bypass() {
             return None;
         }
         let (stored, age) = self.store().look_up(&self.key)?;
-        if stored.downcast::<V>().is_some() {
+        if stored.is(kind.value) {
             let outcome = if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale };
             let put_off = stored.is_put_off(Instant::now());
             let answers = age.is_fresh() || policy::step(age, self.mode, put_off) == Step::Answer;
             return answers.then_some(Found::Answer(stored, outcome));
         }
-        let is_error = stored.downcast::<KeptError>().is_some_and(KeptError::is::<H::Shared>);
-        is_error.then_some(Found::Answer(stored, Outcome::Error))
+        kind.is_error(&stored).then_some(Found::Answer(stored, Outcome::Error))
     }
 }

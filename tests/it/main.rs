@@ -7,6 +7,7 @@ mod contradictions;
 mod corners;
 mod cycle;
 mod early;
+mod edges;
 mod error_ttl;
 mod expire;
 mod failures;

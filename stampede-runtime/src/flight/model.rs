@@ -21,8 +21,9 @@
 //! - **One owner.** Who gets a run to lead or to take over gets it alone: the flight's previous run is over by then. No
 //!   one but the last to get it settles the flight, once.
 //! - **Fences.** Of all flights, only the one admitted last commits, and only if nothing has superseded it; a flight that
-//!   nothing has superseded does commit. No call is answered with data from before an invalidation that had returned
-//!   when the call was made, and nothing so old is left in the store.
+//!   nothing has superseded does commit, and so for one whose tags were invalidated after it began: who waits for it is
+//!   answered, and it stores nothing. No call is answered with data from before an invalidation, of a key, a tag or all,
+//!   that had returned when the call was made, and nothing so old is left in the store.
 //! - **No lost wake-up.** All parties come to their end; shuttle reports those that sleep for ever.
 //! - **No leak.** In the end nothing is in the table, no run is under way, nobody waits, each run has been counted once,
 //!   and all flights are gone, as are their tasks: those of runs that nobody can use, and those that watch.
@@ -47,6 +48,7 @@ use crate::policy::Lifetime;
 use crate::run::Run;
 use crate::stats::RunResult;
 use crate::sync::{AtomicU64, Ordering, set_runtime, step};
+use crate::tags::{Bearing, Tag, Tags};
 
 mod bounded;
 mod calls;
@@ -55,6 +57,7 @@ mod scenarios;
 mod storm;
 
 const KEY: &[u8] = b"key";
+const TAG: &str = "tag";
 
 /// What a body read, and whose it was.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +66,13 @@ struct Answer {
     version: u64,
     /// The epoch of the flight that read it.
     epoch: u64,
+}
+
+/// An answer in the store, and what voids it.
+#[derive(Clone, Debug)]
+struct Stock {
+    answer: Answer,
+    bearing: Option<Arc<Bearing>>,
 }
 
 /// What the parties of a model share.
@@ -82,7 +92,7 @@ struct Notes {
     fence: u64,
     /// What the store's epoch is going to be.
     epoch: u64,
-    stored: Option<Answer>,
+    stored: Option<Stock>,
     /// All flights there were, in the order of their admission.
     admitted: Vec<Admitted>,
     runs: u64,
@@ -94,8 +104,11 @@ struct Notes {
 struct Admitted {
     id: u64,
     epoch: u64,
-    flight: Weak<Flight<Answer>>,
+    flight: Weak<Flight>,
     superseded: bool,
+    /// Its tags have been invalidated since it began.
+    voided: bool,
+    tagged: bool,
     /// The run of the party that has got it last.
     owner: Option<Arc<Run>>,
     committed: bool,
@@ -108,7 +121,7 @@ impl Notes {
     }
 
     /// Whatever is admitted already is not to commit any more. Gives what was to until now.
-    fn supersede_all(&mut self) -> Vec<Weak<Flight<Answer>>> {
+    fn supersede_all(&mut self) -> Vec<Weak<Flight>> {
         let current = self.admitted.iter_mut().filter(|admitted| !admitted.superseded);
         let supersede = |admitted: &mut Admitted| {
             admitted.superseded = true;
@@ -118,10 +131,16 @@ impl Notes {
     }
 
     /// A flight is about to enter the table. Gives what it supersedes.
-    fn admit(&mut self, id: u64, epoch: u64) -> Vec<Weak<Flight<Answer>>> {
+    fn admit(&mut self, id: u64, epoch: u64, tagged: bool) -> Vec<Weak<Flight>> {
         let superseded = self.supersede_all();
-        self.admitted.push(Admitted { id, epoch, ..Admitted::default() });
+        self.admitted.push(Admitted { id, epoch, tagged, ..Admitted::default() });
         superseded
+    }
+
+    /// How many flights there have been, if nothing is stored and their tags have all been invalidated.
+    fn only_void(&self) -> Option<usize> {
+        let is_void = self.stored.is_none() && self.admitted.iter().all(|admitted| admitted.voided);
+        is_void.then_some(self.admitted.len())
     }
 
     /// An invalidation of this version has returned.
@@ -142,18 +161,20 @@ struct Wish {
     fresh: bool,
     stores: bool,
     run_limit: Duration,
+    tagged: bool,
 }
 
-const NORMAL: Wish = Wish { fresh: false, stores: true, run_limit: Duration::from_mins(5) };
+const NORMAL: Wish = Wish { fresh: false, stores: true, run_limit: Duration::from_mins(5), tagged: false };
 const FRESH: Wish = Wish { fresh: true, ..NORMAL };
 const COALESCED: Wish = Wish { stores: false, ..NORMAL };
+const TAGGED: Wish = Wish { tagged: true, ..NORMAL };
 /// Its run is over its limit as soon as it has begun.
 const OVERDUE: Wish = Wish { run_limit: Duration::ZERO, ..NORMAL };
 
 impl Default for World {
     fn default() -> Self {
         Self {
-            flights: Arc::new(Flights::new(|_, _| ())),
+            flights: Arc::new(Flights::new(|_, _| false)),
             epoch: AtomicU64::new(0),
             notes: std::sync::Mutex::default(),
         }
@@ -165,27 +186,36 @@ impl World {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The mark of what bears the tag and begins now.
+    fn bearing(&self) -> Option<Box<Bearing>> {
+        let mut tags = Tags::default();
+        tags.add(&[Tag::new(TAG)]);
+        tags.bearing(&self.flights.tags)
+    }
+
     fn request(&self, wish: Wish) -> Request {
-        let Wish { fresh, stores, run_limit } = wish;
+        let Wish { fresh, stores, run_limit, tagged } = wish;
         let run = Run::new("model", KEY.into(), 0);
         let epoch = self.epoch.load(Ordering::SeqCst);
-        Request { run, fresh, stores, counts: true, run_limit, retry_after: Duration::ZERO, epoch }
+        let bearing = if tagged { self.bearing() } else { None };
+        Request { run, fresh, stores, counts: true, run_limit, retry_after: Duration::ZERO, epoch, bearing }
     }
 
     /// What is stored and not void.
     fn look_up(&self) -> Option<Answer> {
-        let stored = self.notes().stored?;
-        (stored.epoch >= self.epoch.load(Ordering::SeqCst)).then_some(stored)
+        let Stock { answer, bearing } = self.notes().stored.clone()?;
+        let is_void = bearing.is_some_and(|bearing| self.flights.tags.voids(&bearing));
+        (answer.epoch >= self.epoch.load(Ordering::SeqCst) && !is_void).then_some(answer)
     }
 
-    fn admit(&self, wish: Wish) -> Admission<Answer, Answer> {
+    fn admit(&self, wish: Wish) -> Admission<Answer> {
         let request = self.request(wish);
         let (id, epoch) = (request.run.id, request.epoch);
         let mut superseded = Vec::new();
         let look = || {
             let stored = if wish.fresh { None } else { self.look_up() };
             if stored.is_none() {
-                superseded = self.notes().admit(id, epoch);
+                superseded = self.notes().admit(id, epoch, wish.tagged);
             }
             stored
         };
@@ -194,21 +224,27 @@ impl World {
         admission
     }
 
-    fn lead_if_idle(&self) -> Option<(Waiter<Answer>, Runner<Answer>)> {
-        let request = self.request(NORMAL);
+    fn lead_if_idle(&self, wish: Wish) -> Option<(Waiter, Runner)> {
+        let request = self.request(wish);
         let (id, epoch) = (request.run.id, request.epoch);
+        let known = self.notes().only_void();
+        let (mut superseded, mut stored) = (Vec::new(), false);
         let unless = || {
-            let stored = self.look_up().is_some();
+            stored = self.look_up().is_some();
             if !stored {
-                self.notes().admit(id, epoch);
+                superseded = self.notes().admit(id, epoch, wish.tagged);
             }
             stored
         };
-        self.flights.lead_if_idle(request, unless)
+        let led = self.flights.lead_if_idle(request, unless);
+        self.are_told(&superseded);
+        let leads = led.is_some() || stored || known.is_none() || self.notes().only_void() != known;
+        assert!(leads, "a flight whose tags were invalidated keeps a refresh away");
+        led
     }
 
     /// These flights have been taken out of the table, and have heard of it.
-    fn are_told(&self, superseded: &[Weak<Flight<Answer>>]) {
+    fn are_told(&self, superseded: &[Weak<Flight>]) {
         for flight in superseded.iter().filter_map(Weak::upgrade) {
             let core = flight.core.lock();
             let is_told = !core.current && core.waiters > 0 || core.phase == Phase::Closed;
@@ -220,7 +256,7 @@ impl World {
 
     /// A call to its end. What is to be done with the runs that it gets to lead is up to `start`. Says whether it has waited
     /// for one.
-    fn call(&self, wish: Wish, mut start: impl FnMut(Runner<Answer>)) -> bool {
+    fn call(&self, wish: Wish, mut start: impl FnMut(Runner)) -> bool {
         let fence = self.notes().fence;
         let (answer, has_waited) = 'asked: loop {
             let mut waiter = match self.admit(wish) {
@@ -232,12 +268,12 @@ impl World {
                 }
             };
             loop {
-                assert!(waiter.is_fresh() || !wish.fresh, "a fresh call waits for a run that is not");
+                assert!(waiter.flight.fresh || !wish.fresh, "a fresh call waits for a run that is not");
                 match block_on(poll_fn(|cx| waiter.poll_arrival(cx))) {
                     Arrival::TakenOver(runner) => start(runner),
                     Arrival::Outdated => continue 'asked,
                     Arrival::Settled => match waiter.flight.outcome() {
-                        Some(Outcome::Value(value)) => break 'asked (*value.value().expect("it is alive"), true),
+                        Some(Outcome::Stored(value)) => break 'asked (*value.downcast().expect("it is alive"), true),
                         _ => unreachable!("bodies give values"),
                     },
                 }
@@ -248,7 +284,7 @@ impl World {
     }
 
     /// A party has got a run.
-    fn owns(&self, runner: &Runner<Answer>) {
+    fn owns(&self, runner: &Runner) {
         let id = runner.run.id;
         let previous = {
             let mut notes = self.notes();
@@ -270,35 +306,37 @@ impl World {
     }
 
     /// A run comes to its end, with what it read.
-    fn finish(&self, runner: Runner<Answer>, version: u64) {
+    fn finish(&self, runner: Runner, version: u64) {
         let (run, epoch) = (Arc::clone(&runner.run), runner.flight.epoch);
+        let bearing: Option<Arc<Bearing>> = runner.flight.bearing.clone().map(Arc::from);
         let stores = runner.flight.core.lock().stores;
+        let was_void = self.notes().flight(run.id).voided;
         let answer = Answer { version, epoch };
-        let commit = || {
+        let commit = &mut || {
             step();
             let mut notes = self.notes();
             let admitted = notes.flight(run.id);
             assert!(!admitted.superseded, "a superseded flight has committed");
+            assert!(!was_void, "a flight whose tags were invalidated has committed");
             admitted.committed = true;
             if stores {
-                notes.stored = Some(answer);
+                notes.stored = Some(Stock { answer, bearing: bearing.clone() });
             }
         };
-        let outcome = |_| {
-            let now = self.epoch.load(Ordering::SeqCst);
-            let mut notes = self.notes();
-            let admitted = notes.flight(run.id);
-            let owns = admitted.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, &run));
-            assert!(owns, "a flight was settled by a run that was not its own");
-            assert!(!admitted.settled, "a flight was settled twice");
-            admitted.settled = true;
-            let was_current = !admitted.superseded && epoch >= now;
-            assert!(admitted.committed || !was_current, "a current flight has not committed");
-            drop(notes);
-            let life = Lifetime::starting(Instant::now(), Duration::ZERO, Duration::ZERO);
-            Outcome::Value(Arc::new(Stored::new(answer, life, epoch, 1)))
-        };
-        runner.finish(RunResult::Ok, commit, outcome);
+        let Some(closed) = runner.close(RunResult::Ok, commit) else { return };
+        let now = self.epoch.load(Ordering::SeqCst);
+        let is_void = bearing.as_ref().is_some_and(|bearing| self.flights.tags.voids(bearing));
+        let mut notes = self.notes();
+        let admitted = notes.flight(run.id);
+        let owns = admitted.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, &run));
+        assert!(owns, "a flight was settled by a run that was not its own");
+        assert!(!admitted.settled, "a flight was settled twice");
+        admitted.settled = true;
+        let was_current = !admitted.superseded && epoch >= now && !is_void;
+        assert!(admitted.committed || !was_current, "a current flight has not committed");
+        drop(notes);
+        let life = Lifetime::plain(Instant::now(), Duration::ZERO);
+        closed.settle(Outcome::Stored(Arc::new(Stored::new(answer, life, epoch, None, 1))));
     }
 
     /// All parties are gone.

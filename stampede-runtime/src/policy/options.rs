@@ -9,6 +9,20 @@ use crate::tags::{Tag, Tags};
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct Options<V> {
+    pub(crate) rules: Rules,
+    pub(crate) opinion: Opinion<V>,
+}
+
+/// What the application has to say about each value.
+#[derive(Debug)]
+pub(crate) struct Opinion<V> {
+    pub(crate) cache_if: Option<fn(&V) -> bool>,
+    pub(crate) weight: Option<fn(&V) -> u32>,
+}
+
+/// What is said about all values alike.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
     pub(crate) terms: Terms,
     pub(crate) retry_after: Duration,
     run_limit: Duration,
@@ -19,19 +33,35 @@ pub struct Options<V> {
     /// Zero: errors are not stored.
     pub(crate) error_ttl: Duration,
     pub(crate) trip: Option<Trip>,
-    pub(crate) cache_if: Option<fn(&V) -> bool>,
-    pub(crate) weight: Option<fn(&V) -> u32>,
     pub(crate) tags: Tags,
 }
 
 // Not derived: that would ask for `V: Clone`.
+impl<V> Clone for Opinion<V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Opinion<V> {}
+
+impl<V> Opinion<V> {
+    pub(crate) const NONE: Self = Self { cache_if: None, weight: None };
+}
+
 impl<V> Clone for Options<V> {
     fn clone(&self) -> Self {
-        Self { tags: self.tags.clone(), ..*self }
+        Self { rules: self.rules.clone(), opinion: self.opinion }
     }
 }
 
 impl<V> Default for Options<V> {
+    fn default() -> Self {
+        Self { rules: Rules::default(), opinion: Opinion::NONE }
+    }
+}
+
+impl Default for Rules {
     fn default() -> Self {
         Self {
             terms: Terms::DEFAULT,
@@ -41,14 +71,12 @@ impl<V> Default for Options<V> {
             soft_timeout: Duration::ZERO,
             error_ttl: Duration::ZERO,
             trip: None,
-            cache_if: None,
-            weight: None,
             tags: Tags::default(),
         }
     }
 }
 
-impl<V> Options<V> {
+impl Rules {
     /// How long a run may take: what was said, else the larger of five minutes and ten times the timeout.
     pub(crate) fn limit(&self) -> Duration {
         if self.run_limit.is_zero() {
@@ -65,105 +93,105 @@ impl<V> Options<V> {
     /// How long a value is fresh.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.terms.ttl = ttl;
+        self.rules.terms.ttl = ttl;
         self
     }
 
     /// How long after that it may be served while it is refreshed.
     #[must_use]
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
-        self.terms.stale_while_revalidate = window;
+        self.rules.terms.stale_while_revalidate = window;
         self
     }
 
     /// How long after that it may be served in place of an error.
     #[must_use]
     pub fn stale_if_error(mut self, window: Duration) -> Self {
-        self.terms.stale_if_error = window;
+        self.rules.terms.stale_if_error = window;
         self
     }
 
     /// The share of the TTL after which a hit starts a refresh.
     #[must_use]
     pub fn refresh_ahead(mut self, share: f64) -> Self {
-        self.terms.refresh_ahead = if share > 0.0 && share < 1.0 { share } else { 0.0 };
+        self.rules.terms.refresh_ahead = if share > 0.0 && share < 1.0 { share } else { 0.0 };
         self
     }
 
     /// β of `XFetch`.
     #[must_use]
     pub fn xfetch(mut self, beta: f64) -> Self {
-        self.terms.xfetch = if beta.is_finite() { beta.max(0.0) } else { 0.0 };
+        self.rules.terms.xfetch = if beta.is_finite() { beta.max(0.0) } else { 0.0 };
         self
     }
 
     /// The share of each TTL up to which it is cut.
     #[must_use]
     pub fn jitter(mut self, share: f64) -> Self {
-        self.terms.jitter = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
+        self.rules.terms.jitter = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
         self
     }
 
     /// How long a failed refresh keeps the next one away.
     #[must_use]
     pub fn retry_after(mut self, retry_after: Duration) -> Self {
-        self.retry_after = retry_after;
+        self.rules.retry_after = retry_after;
         self
     }
 
     /// How long a run may take. Zero would let none run: it means the default.
     #[must_use]
     pub fn run_limit(mut self, run_limit: Duration) -> Self {
-        self.run_limit = run_limit;
+        self.rules.run_limit = run_limit;
         self
     }
 
     /// How long a call may take. Zero would let none be answered: it means no limit.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.rules.timeout = timeout;
         self
     }
 
     /// How long a call waits while there is an old value.
     #[must_use]
     pub fn soft_timeout(mut self, soft_timeout: Duration) -> Self {
-        self.soft_timeout = soft_timeout;
+        self.rules.soft_timeout = soft_timeout;
         self
     }
 
     /// How long an error is the answer.
     #[must_use]
     pub fn error_ttl(mut self, error_ttl: Duration) -> Self {
-        self.error_ttl = error_ttl;
+        self.rules.error_ttl = error_ttl;
         self
     }
 
     /// After how many failures in a row runs are refused, and for how long.
     #[must_use]
     pub fn breaker(mut self, failures: u32, reset_after: Duration) -> Self {
-        self.trip = (failures > 0).then_some(Trip { failures, reset_after });
+        self.rules.trip = (failures > 0).then_some(Trip { failures, reset_after });
         self
     }
 
     /// Which values are stored.
     #[must_use]
     pub fn cache_if(mut self, cache_if: fn(&V) -> bool) -> Self {
-        self.cache_if = Some(cache_if);
+        self.opinion.cache_if = Some(cache_if);
         self
     }
 
     /// What a value weighs.
     #[must_use]
     pub fn weight(mut self, weight: fn(&V) -> u32) -> Self {
-        self.weight = Some(weight);
+        self.opinion.weight = Some(weight);
         self
     }
 
     /// What entries can be voided by, besides what they bear already.
     #[must_use]
     pub fn tags(mut self, tags: &[Tag]) -> Self {
-        self.tags.add(tags);
+        self.rules.tags.add(tags);
         self
     }
 }

@@ -24,6 +24,7 @@ use crate::reply::{Auto, ByClone, Plain, Probe, ProbeOther, auto};
 use crate::space::Space;
 use crate::store::Store;
 use crate::sync::set_runtime;
+use crate::tags::Tag;
 
 /// A store, and the data behind it.
 #[derive(Default)]
@@ -51,6 +52,10 @@ fn id() -> Id {
 
 fn options() -> Options<u64> {
     Options::default().ttl(Duration::from_hours(1))
+}
+
+fn tagged() -> Options<u64> {
+    options().tags(&[Tag::new("tag")])
 }
 
 impl World {
@@ -114,6 +119,18 @@ impl World {
     }
 }
 
+fn tagged_caller(world: &Arc<World>) {
+    world.ask(|| world.call(Detached, tagged, || world.body()));
+}
+
+fn tagged_inline_caller(world: &Arc<World>) {
+    world.ask(|| world.call(Inline, tagged, || world.body()));
+}
+
+fn tag_invalidator(world: &Arc<World>) {
+    world.change(|| world.store.invalidate_tag("tag"));
+}
+
 /// Calls, looks once, and leaves.
 fn look_in(call: impl Future<Output = u64>) {
     let _ = pin!(call).poll(&mut Context::from_waker(Waker::noop()));
@@ -163,6 +180,7 @@ fn inline_calls() {
     run(Bounded::new(1), &[inline_leaver, inline_caller, inline_caller], World::rests);
     run(Bounded::new(1), &[inline_leaver, inline_caller, invalidator], World::rests);
     run(Bounded::new(1), &[inline_caller, inline_caller, clearer], World::rests);
+    run(Bounded::new(1), &[tagged_inline_caller, tagged_inline_caller, tag_invalidator], World::rests);
 }
 
 #[test]
@@ -173,6 +191,7 @@ fn detached_calls() {
     run(Bounded::new(1), &[leaver, caller], World::rests);
     run(Bounded::new(1), &[caller, invalidator], World::rests);
     run(Bounded::new(1), &[caller, clearer], World::rests);
+    run(Bounded::new(1), &[tagged_caller, tag_invalidator], World::rests);
 }
 
 #[test]
@@ -186,5 +205,7 @@ fn a_call_that_leaves_ends_a_run_that_nobody_can_use() {
 fn a_crowd_of_calls() {
     id();
     let parties: &[Party<World>] = &[caller, inline_caller, leaver, inline_leaver, caller, invalidator, clearer];
+    sample(1_000, parties, World::rests);
+    let parties: &[Party<World>] = &[tagged_caller, tagged_inline_caller, tagged_caller, tag_invalidator, clearer];
     sample(1_000, parties, World::rests);
 }

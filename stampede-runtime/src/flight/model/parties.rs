@@ -6,13 +6,14 @@ use std::task::{Context, Poll, Waker};
 
 use shuttle::future::{spawn, yield_now};
 
-use super::{Answer, COALESCED, FRESH, KEY, NORMAL, Notes, OVERDUE, Wish, World};
+use super::{Answer, COALESCED, FRESH, KEY, NORMAL, Notes, OVERDUE, Stock, TAG, TAGGED, Wish, World};
 use crate::flight::{Arrival, Runner};
 use crate::flights::Admission;
 use crate::sync::{Handle, Ordering};
+use crate::tags::{Bearing, Tag};
 
 /// Runs the body here, to its end.
-fn here(world: &World) -> impl FnMut(Runner<Answer>) {
+fn here(world: &World) -> impl FnMut(Runner) {
     |runner| {
         world.owns(&runner);
         let version = world.read();
@@ -21,11 +22,11 @@ fn here(world: &World) -> impl FnMut(Runner<Answer>) {
 }
 
 /// Runs the body in a task of its own, which can be aborted in its middle.
-fn apart(world: &Arc<World>, runner: Runner<Answer>) {
+fn apart(world: &Arc<World>, runner: Runner) {
     spawn_run(world, runner, yield_now());
 }
 
-fn spawn_run(world: &Arc<World>, runner: Runner<Answer>, middle: impl Future<Output = ()> + Send + 'static) {
+fn spawn_run(world: &Arc<World>, runner: Runner, middle: impl Future<Output = ()> + Send + 'static) {
     world.owns(&runner);
     let (flight, run, world) = (Arc::clone(&runner.flight), Arc::clone(&runner.run), Arc::clone(world));
     let task = spawn(async move {
@@ -37,7 +38,7 @@ fn spawn_run(world: &Arc<World>, runner: Runner<Answer>, middle: impl Future<Out
 }
 
 /// The first of the runs that it is given goes this way; the others are run here.
-fn first(world: &World, mut way: impl FnMut(Runner<Answer>)) -> impl FnMut(Runner<Answer>) {
+fn first(world: &World, mut way: impl FnMut(Runner)) -> impl FnMut(Runner) {
     let mut is_first = true;
     move |runner| {
         if std::mem::take(&mut is_first) {
@@ -50,7 +51,7 @@ fn first(world: &World, mut way: impl FnMut(Runner<Answer>)) -> impl FnMut(Runne
 }
 
 /// What becomes of a run.
-type Start = fn(&Arc<World>, Runner<Answer>);
+type Start = fn(&Arc<World>, Runner);
 
 /// Asks, looks once, and leaves. A run that it gets to lead is dropped, unless `start` sees to it.
 fn look_in(world: &Arc<World>, wish: Wish, start: Option<Start>) {
@@ -91,6 +92,31 @@ pub(super) fn caller_of_task(world: &Arc<World>) {
     world.call(NORMAL, |runner| apart(world, runner));
 }
 
+/// Of what bears the tag.
+pub(super) fn tagged_caller(world: &Arc<World>) {
+    world.call(TAGGED, here(world));
+}
+
+pub(super) fn tagged_caller_of_task(world: &Arc<World>) {
+    world.call(TAGGED, |runner| apart(world, runner));
+}
+
+/// Whose run is dropped, when it is the first.
+pub(super) fn losing_tagged_caller(world: &Arc<World>) {
+    world.call(TAGGED, first(world, drop));
+}
+
+pub(super) fn tagged_leaver(world: &Arc<World>) {
+    look_in(world, TAGGED, None);
+}
+
+pub(super) fn tagged_refresher(world: &Arc<World>) {
+    if let Some((waiter, runner)) = world.lead_if_idle(TAGGED) {
+        drop(waiter);
+        here(world)(runner);
+    }
+}
+
 pub(super) fn fresh_caller(world: &Arc<World>) {
     world.call(FRESH, here(world));
 }
@@ -107,7 +133,7 @@ pub(super) fn losing_caller(world: &Arc<World>) {
 
 /// Who has the right to a run and does without, once.
 pub(super) fn declining_caller(world: &Arc<World>) {
-    let decline = |runner: Runner<_>| {
+    let decline = |runner: Runner| {
         world.notes().declined += 1;
         runner.decline();
     };
@@ -153,20 +179,20 @@ pub(super) fn invalidator_of_endless_task(world: &Arc<World>) {
 
 /// The same of a refresh, which nobody waits for from its start.
 pub(super) fn invalidator_of_endless_refresh(world: &Arc<World>) {
-    if let Some((waiter, runner)) = world.lead_if_idle() {
+    if let Some((waiter, runner)) = world.lead_if_idle(NORMAL) {
         drop(waiter);
         endless(world, runner);
     }
     invalidator(world);
 }
 
-fn endless(world: &Arc<World>, runner: Runner<Answer>) {
+fn endless(world: &Arc<World>, runner: Runner) {
     spawn_run(world, runner, pending());
 }
 
 /// Starts a run that nobody waits for, unless there is one.
 pub(super) fn refresher(world: &Arc<World>) {
-    if let Some((waiter, runner)) = world.lead_if_idle() {
+    if let Some((waiter, runner)) = world.lead_if_idle(NORMAL) {
         drop(waiter);
         here(world)(runner);
     }
@@ -174,7 +200,7 @@ pub(super) fn refresher(world: &Arc<World>) {
 
 /// The same, and its run is dropped.
 pub(super) fn losing_refresher(world: &Arc<World>) {
-    if let Some((waiter, runner)) = world.lead_if_idle() {
+    if let Some((waiter, runner)) = world.lead_if_idle(NORMAL) {
         world.owns(&runner);
         drop(waiter);
         drop(runner);
@@ -189,11 +215,19 @@ pub(super) fn invalidator(world: &Arc<World>) {
 
 /// What is put is right by definition when it is put: newer than whatever was before.
 pub(super) fn putter(world: &Arc<World>) {
+    put(world, None);
+}
+
+pub(super) fn tagged_putter(world: &Arc<World>) {
+    put(world, world.bearing().map(Arc::from));
+}
+
+fn put(world: &World, bearing: Option<Arc<Bearing>>) {
     let epoch = world.epoch.load(Ordering::SeqCst);
     let mut version = 0;
     supersede(world, |notes| {
         version = notes.change();
-        notes.stored = Some(Answer { version, epoch });
+        notes.stored = Some(Stock { answer: Answer { version, epoch }, bearing });
     });
     world.notes().has_returned(version);
 }
@@ -221,5 +255,17 @@ pub(super) fn clearer(world: &Arc<World>) {
     let mut notes = world.notes();
     notes.admitted[..known].iter_mut().filter(|old| old.epoch < epoch).for_each(|old| old.superseded = true);
     notes.stored = None;
+    notes.has_returned(version);
+}
+
+/// Of what bears the tag. Nobody is told: whoever meets such a flight finds it void.
+pub(super) fn tag_invalidator(world: &Arc<World>) {
+    let (version, known) = {
+        let mut notes = world.notes();
+        (notes.change(), notes.admitted.len())
+    };
+    world.flights.tags.invalidate(Tag::new(TAG));
+    let mut notes = world.notes();
+    notes.admitted[..known].iter_mut().filter(|old| old.tagged).for_each(|old| old.voided = true);
     notes.has_returned(version);
 }

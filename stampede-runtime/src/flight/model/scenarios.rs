@@ -29,7 +29,9 @@ fn one_who_leaves_takes_nothing_along() {
 #[test]
 fn what_is_superseded_does_not_commit() {
     explore(3, &[caller, invalidator], |_| ());
-    explore(3, &[caller, putter], |notes| assert_eq!(notes.stored.map(|stored| stored.version), Some(1)));
+    explore(3, &[caller, putter], |notes| {
+        assert_eq!(notes.stored.as_ref().map(|stored| stored.answer.version), Some(1))
+    });
     explore(2, &[caller, invalidator, caller], |_| ());
     explore(2, &[caller, putter, invalidator], |_| ());
     explore(2, &[losing_caller, invalidator, caller], |_| ());
@@ -43,6 +45,19 @@ fn what_began_before_a_clear_does_not_outlive_it() {
     explore(2, &[caller, clearer, fresh_caller], |_| ());
     explore(2, &[caller, clearer, invalidator], |_| ());
     explore(2, &[losing_caller, clearer, caller], |_| ());
+}
+
+#[test]
+fn what_began_before_its_tag_was_invalidated_is_delivered_and_no_more() {
+    explore(3, &[tagged_caller, tag_invalidator], |_| ());
+    explore(2, &[tagged_caller, tag_invalidator, tagged_caller], |_| ());
+    explore(2, &[tagged_caller_of_task, tag_invalidator, tagged_caller], |_| ());
+    explore(2, &[tagged_caller, tag_invalidator, tag_invalidator], |_| ());
+    explore(2, &[tagged_caller, tag_invalidator, tagged_putter], |_| ());
+    explore(2, &[losing_tagged_caller, tag_invalidator, tagged_caller], |_| ());
+    explore(2, &[tagged_leaver, tag_invalidator, tagged_caller], |_| ());
+    explore(2, &[tagged_refresher, tag_invalidator, tagged_refresher], |_| ());
+    explore(2, &[tagged_caller_of_task, tag_invalidator, tagged_refresher], |_| ());
 }
 
 #[test]

@@ -53,6 +53,29 @@ fn a_crowd_whose_runs_have_no_time() {
     storm(&[late_wanderer, late_wanderer, late_wanderer, wanderer, wanderer]);
 }
 
+/// The same of what bears a tag.
+fn tagged_wanderer(world: &Arc<World>) {
+    let all = [
+        tagged_caller,
+        tagged_caller_of_task,
+        losing_tagged_caller,
+        tagged_leaver,
+        tagged_refresher,
+        tagged_putter,
+        tag_invalidator,
+        clearer,
+    ];
+    for _ in 0..3 {
+        let party = all[thread_rng().gen_range(0..all.len())];
+        party(world);
+    }
+}
+
+#[test]
+fn a_crowd_whose_tag_is_invalidated() {
+    storm(&[tagged_wanderer, tagged_wanderer, tagged_wanderer, tagged_wanderer, tagged_wanderer]);
+}
+
 #[test]
 fn a_crowd_that_only_calls() {
     storm(&[caller, caller_of_task, losing_caller, caller, losing_caller, caller_of_task, leaver, leaver]);

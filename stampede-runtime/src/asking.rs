@@ -1,0 +1,345 @@
+//! The call algorithm, for calls of all types alike; `call.rs` says what it does. What depends on a call's types, it asks of
+//! [`Typed`]: each function that is annotated adds no more than that to its crate.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::breaker::{Permit, Refusal};
+use crate::context;
+use crate::cycle::Edge;
+use crate::execution::Plan;
+use crate::flight::{Arrival, Flight, Runner};
+use crate::flights::{Admission, Request};
+use crate::key::KeyBuf;
+use crate::launch::Refused;
+use crate::memory::AnyStored;
+use crate::patience::{Lapse, Patience};
+use crate::policy::{self, Age, Mode, Rules, Step};
+use crate::run::Run;
+use crate::stats::Outcome;
+use crate::store::Store;
+use crate::tally::{Found, Kind, Tally, Ticket};
+use crate::waiting::{Role, Waiting};
+
+/// What only the code that knows a call's types can do.
+pub(crate) trait Typed {
+    /// Which types those are.
+    fn kind(&self) -> Kind;
+
+    /// Whether runs can go on without the call.
+    fn is_detached(&self) -> bool;
+
+    /// Whether runs can be started here.
+    ///
+    /// # Errors
+    ///
+    /// What to say if not.
+    fn check(&self) -> Result<(), &'static str>;
+
+    /// The cache's rules, asked for each time that a run may have to start.
+    fn rules(&mut self) -> Rules;
+
+    /// Starts a run: in a task of its own, or to be polled here.
+    ///
+    /// # Errors
+    ///
+    /// The runtime takes no more tasks.
+    fn start(&mut self, runner: Runner, plan: Plan) -> Result<(), Refused>;
+
+    /// Starts the body on its own, to be polled here and by nobody else.
+    fn start_alone(&mut self, run: &Arc<Run>);
+
+    /// Polls what is to be polled here.
+    fn poll_run(&mut self, cx: &mut Context<'_>);
+
+    /// Drops it.
+    fn drop_run(&mut self);
+}
+
+/// What a call comes to, as far as that can be said without its types.
+pub(crate) enum Answer {
+    /// A copy of this value, or a share of this error.
+    Stored(Arc<AnyStored>),
+    /// A share of the error that this flight came to.
+    Error(Arc<Flight>),
+    TimedOut(&'static str, Duration),
+    CircuitOpen(&'static str),
+}
+
+/// How far a call has come.
+pub(crate) enum State {
+    /// It can be answered.
+    Answered(Answer, Tally),
+    /// A run is under way.
+    Waiting(Waiting),
+    /// Past everything: the body runs here and now, for this call alone.
+    Alone(Box<Alone>),
+    /// The answer has been given.
+    Over,
+}
+
+/// A call that goes past the store.
+pub(crate) struct Alone {
+    pub(crate) run: Arc<Run>,
+    patience: Option<Pin<Box<Patience>>>,
+    _edge: Option<Box<Edge>>,
+    _tally: Tally,
+}
+
+impl Alone {
+    /// Ready when the call has taken too long.
+    pub(crate) fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<(&'static str, Duration)> {
+        match self.patience.as_mut().map(|patience| patience.as_mut().poll(cx)) {
+            Some(Poll::Ready(Lapse::Hard(after))) => Poll::Ready((self.run.name, after)),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl State {
+    /// The first look. Without a key, the call goes past the store.
+    pub(crate) fn enter(
+        caller: &mut dyn Typed,
+        name: &'static str,
+        store: Store,
+        mode: Mode,
+        key: Option<&KeyBuf>,
+    ) -> Self {
+        let Some(key) = key else { return Self::alone(caller, name, store) };
+        let bypass = store.is_bypassed();
+        let found = if bypass || mode == Mode::Fresh { None } else { store.look_up(key.as_bytes()) };
+        let found = match found {
+            Some((stored, Age::Fresh)) if stored.is(caller.kind().value) => {
+                return Self::Answered(Answer::Stored(stored), Tally { store, outcome: Outcome::Fresh });
+            }
+            found => found,
+        };
+        let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
+        let tally = Tally { store, outcome };
+        let ticket = Ticket { key: key.to_key(), name, mode, tally, patience: None };
+        match found {
+            Some((stored, age)) => Self::found(caller, stored, age, ticket),
+            None => Self::ask(caller, ticket),
+        }
+    }
+
+    /// The store has something that is not simply the answer.
+    fn found(caller: &mut dyn Typed, stored: Arc<AnyStored>, age: Age, mut ticket: Ticket) -> Self {
+        let kind = caller.kind();
+        if kind.is_error(&stored) {
+            ticket.tally.took(Outcome::Error);
+            return Self::Answered(Answer::Stored(stored), ticket.tally);
+        }
+        if !stored.is(kind.value) {
+            return Self::ask(caller, ticket);
+        }
+        let step = policy::step(age, ticket.mode, stored.is_put_off(Instant::now()));
+        if step == Step::Run {
+            return Self::ask(caller, ticket);
+        }
+        ticket.tally.took(if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale });
+        if step == Step::Refresh {
+            Self::refresh(caller, stored, ticket)
+        } else {
+            Self::Answered(Answer::Stored(stored), ticket.tally)
+        }
+    }
+
+    /// No run may start: an old value is the answer, or an error is.
+    fn refused(kind: Kind, mut ticket: Ticket, role: Role) -> Self {
+        let Ticket { key, mode, tally, name, .. } = &mut ticket;
+        if let Some(old) = tally.make_up(key, kind, *mode, role == Role::Refreshes) {
+            return Self::Answered(Answer::Stored(old), ticket.tally);
+        }
+        tally.took(Outcome::Error);
+        Self::Answered(Answer::CircuitOpen(name), ticket.tally)
+    }
+
+    /// Runs the body here and now, for this call alone.
+    fn alone(caller: &mut dyn Typed, name: &'static str, store: Store) -> Self {
+        let mut tally = Tally { store, outcome: Outcome::Bypass };
+        let patience = Patience::new(&caller.rules(), false);
+        let run = Arc::new(Run::uncached(name));
+        let edge = wait_edge(&run, true).unwrap_or_else(|chain| tally.panic(&chain));
+        caller.start_alone(&run);
+        Self::Alone(Box::new(Alone { run, patience, _edge: edge, _tally: tally }))
+    }
+
+    /// Answers with the value that is there and sees to a new one.
+    fn refresh(caller: &mut dyn Typed, old: Arc<AnyStored>, mut ticket: Ticket) -> Self {
+        // Where no run can be started, the value that is there will do.
+        if caller.check().is_err() {
+            return Self::Answered(Answer::Stored(old), ticket.tally);
+        }
+        let rules = ticket.tally.guard(|| caller.rules());
+        let mut permit = None;
+        let done = || {
+            // What was due a moment ago still is, unless it has been replaced or put off: chance is not asked again.
+            let done = ticket
+                .store()
+                .look_up(&ticket.key)
+                .is_some_and(|(now, age)| now.is_put_off(Instant::now()) || age.is_fresh() && !Arc::ptr_eq(&now, &old));
+            done || ticket.tally.permit(&ticket.key, ticket.name, &rules).map(|leave| permit = leave).is_err()
+        };
+        // What was stored once is to be stored again, whatever the body will say to that.
+        let request = Request { stores: true, ..ticket.request(&rules) };
+        let Some((waiter, runner)) = ticket.store().flights().lead_if_idle(request, done) else {
+            return Self::Answered(Answer::Stored(old), ticket.tally);
+        };
+        // It is not asked about a flight that was left vacant.
+        if permit.is_none() {
+            let Ok(leave) = ticket.tally.permit(&ticket.key, ticket.name, &rules) else {
+                runner.decline();
+                return Self::Answered(Answer::Stored(old), ticket.tally);
+            };
+            permit = leave;
+        }
+        if caller.is_detached() {
+            drop(waiter);
+            // A runtime that takes no more tasks has had its day: the old value will do.
+            let _ = start(caller, runner, &ticket.tally, rules, permit);
+            return Self::Answered(Answer::Stored(old), ticket.tally);
+        }
+        // A run that cannot go on without its caller: this one waits for it, and the others get the old value.
+        let Ok(edge) = wait_edge(&runner.run, true) else {
+            return Self::Answered(Answer::Stored(old), ticket.tally);
+        };
+        ticket.patience = Patience::new(&rules, true);
+        let _ = start(caller, runner, &ticket.tally, rules, permit);
+        let mut waiting = Waiting::new(waiter, ticket, edge);
+        (waiting.role, waiting.has_window) = (Role::Refreshes, true);
+        Self::Waiting(waiting)
+    }
+
+    /// Joins the key's flight, or leads it.
+    fn ask(caller: &mut dyn Typed, mut ticket: Ticket) -> Self {
+        caller.check().unwrap_or_else(|message| ticket.tally.panic(message));
+        let (rules, kind) = (ticket.tally.guard(|| caller.rules()), caller.kind());
+        if ticket.patience.is_none() {
+            ticket.patience = Patience::new(&rules, ticket.mode == Mode::Normal && !ticket.tally.bypass());
+        }
+        let mut permit = None;
+        let look = || {
+            ticket.look_again(kind).or_else(|| match ticket.tally.permit(&ticket.key, ticket.name, &rules) {
+                Ok(leave) => {
+                    permit = leave;
+                    None
+                }
+                Err(Refusal) => Some(Found::Refusal),
+            })
+        };
+        let admission = ticket.store().flights().admit(ticket.request(&rules), look);
+        let (waiter, runner) = match admission {
+            Admission::Joined(waiter) => (waiter, None),
+            Admission::Led(waiter, runner) => (waiter, Some(runner)),
+            Admission::Answered(Found::Refusal) => return Self::refused(kind, ticket, Role::Leads),
+            Admission::Answered(Found::Answer(stored, outcome)) => {
+                ticket.tally.took(outcome);
+                return Self::Answered(Answer::Stored(stored), ticket.tally);
+            }
+        };
+        let edge = wait_edge(&waiter.run(), runner.is_some()).unwrap_or_else(|chain| ticket.tally.panic(&chain));
+        let mut waiting = Waiting::new(waiter, ticket, edge);
+        waiting.has_window = rules.terms.have_window();
+        match runner {
+            Some(runner) => Self::lead(caller, waiting, runner, rules, permit),
+            None => Self::Waiting(waiting),
+        }
+    }
+
+    /// Starts the run that a call waits for.
+    fn lead(
+        caller: &mut dyn Typed,
+        mut waiting: Waiting,
+        runner: Runner,
+        rules: Rules,
+        permit: Option<Permit>,
+    ) -> Self {
+        waiting.tally.took(Outcome::Miss);
+        waiting.role = Role::Leads;
+        if let Err(Refused) = start(caller, runner, &waiting.tally, rules, permit) {
+            waiting.tally.panic("the tokio runtime is shutting down and takes no more tasks");
+        }
+        Self::Waiting(waiting)
+    }
+
+    /// Starts the next run of a flight whose run was lost.
+    fn take_over(caller: &mut dyn Typed, mut waiting: Waiting, runner: Runner) -> Self {
+        let kind = caller.kind();
+        if runner.run.follows_timeout()
+            && let Some(old) = waiting.make_up(kind)
+        {
+            runner.decline();
+            return Self::Answered(Answer::Stored(old), waiting.tally);
+        }
+        caller.check().unwrap_or_else(|message| waiting.tally.panic(message));
+        let rules = waiting.tally.guard(|| caller.rules());
+        if let Ok(permit) = waiting.tally.permit(&runner.run.key, runner.run.name, &rules) {
+            Self::lead(caller, waiting, runner, rules, permit)
+        } else {
+            runner.decline();
+            let role = waiting.role;
+            Self::refused(kind, waiting.into_ticket(), role)
+        }
+    }
+
+    /// Ready when the call can be answered. Not for one that is [`Alone`].
+    pub(crate) fn poll(&mut self, caller: &mut dyn Typed, cx: &mut Context<'_>) -> Poll<(Answer, Tally)> {
+        loop {
+            let mut waiting = match std::mem::replace(self, Self::Over) {
+                Self::Waiting(waiting) => waiting,
+                Self::Answered(answer, tally) => return Poll::Ready((answer, tally)),
+                Self::Alone(_) | Self::Over => panic!("a coalesced call was polled after it had answered"),
+            };
+            caller.poll_run(cx);
+            match waiting.poll_arrival(cx) {
+                Poll::Pending => {
+                    if let Poll::Ready(answer) = waiting.poll_patience(cx, caller.kind()) {
+                        // A body is gone before the call gives up its place.
+                        caller.drop_run();
+                        return Poll::Ready((answer, waiting.tally));
+                    }
+                    *self = Self::Waiting(waiting);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Arrival::TakenOver(runner)) => *self = Self::take_over(caller, waiting, runner),
+                Poll::Ready(Arrival::Outdated) => *self = Self::ask(caller, waiting.into_ticket()),
+                Poll::Ready(Arrival::Settled) => match waiting.answer(caller.kind()) {
+                    Ok(answered) => return Poll::Ready(answered),
+                    Err(ticket) => *self = Self::ask(caller, ticket),
+                },
+            }
+        }
+    }
+}
+
+fn start(
+    caller: &mut dyn Typed,
+    runner: Runner,
+    tally: &Tally,
+    rules: Rules,
+    permit: Option<Permit>,
+) -> Result<(), Refused> {
+    if let Some(mut permit) = permit {
+        permit.begin();
+        runner.run.permitted(permit);
+    }
+    caller.start(runner, Plan { store: tally.store.clone(), rules, bypass: tally.bypass() })
+}
+
+/// Notes that the run whose body calls waits for this one, which the call leads or joins.
+///
+/// # Errors
+///
+/// That closes a circle.
+fn wait_edge(awaited: &Run, leads: bool) -> Result<Option<Box<Edge>>, String> {
+    let Some(waiter) = context::run() else { return Ok(None) };
+    match Edge::add(&waiter, awaited, leads) {
+        Ok(edge) => Ok(Some(Box::new(edge))),
+        Err(chain) => Err(format!("a run waits for itself and would never end: {chain}")),
+    }
+}
