@@ -223,13 +223,14 @@ where
         }
     }
     let key = &Arc::clone(&runner.run.key);
-    let (epoch, bearing) = (runner.flight.epoch, &runner.flight.bearing.clone());
+    let (epoch, bearing) = (runner.flight.epoch, &runner.run.bearing(runner.flight.bearing.clone()));
     let is_void = || bearing.as_ref().is_some_and(|bearing| store.tags().voids(bearing));
     let put_off = || !*bypass && store.put_off(key, options.retry_after);
     let now = Instant::now();
     match ended {
         Ended::Value(Verdict { value, ttl, weight, result, run_time }) => {
-            let life = Lifetime::starting(now, ttl, &options.terms, run_time, random::unit);
+            let terms = runner.run.windows(&options.terms);
+            let life = Lifetime::starting(now, ttl, &terms, run_time, random::unit);
             let stored = Arc::new(Stored::new(value, life, epoch, bearing.clone(), weight));
             let commit = || {
                 if is_void() {
