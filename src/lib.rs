@@ -149,6 +149,10 @@ pub use stampede_runtime::{
     StoreBuilder, Timeout, Wrapped, fresh, is_background, no_cache, no_stale, store_for, uncached,
 };
 
+/// HTTP: a tower layer for axum, hyper and other services. With the feature `http`.
+#[cfg(feature = "http")]
+pub use stampede_http as http;
+
 /// The examples of the README are compiled and run with the others.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

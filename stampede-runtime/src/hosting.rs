@@ -32,9 +32,24 @@ pub fn cache<V: Value, X>(name: &str, store: Store, options: Options<V>) -> Cach
     Cache { id: Id { space, name }, store, options, own_errors: PhantomData }
 }
 
+/// The store that a cache is on.
+pub fn store<V: Value, X>(cache: &Cache<V, X>) -> Store {
+    cache.store.clone()
+}
+
+/// The name of a cache.
+pub fn name<V: Value, X>(cache: &Cache<V, X>) -> &'static str {
+    cache.id.name
+}
+
 /// Counts a call that went past the store by its nature.
 pub fn count_bypass(store: &Store) {
     store.flights().counters.call(Outcome::Bypass);
+}
+
+/// Counts a call that a fresh value answered, whose cache was not called for it.
+pub fn count_fresh(store: &Store) {
+    store.flights().counters.call(Outcome::Fresh);
 }
 
 /// Counts a run outside all flights, of a call that a flight could not answer.
@@ -80,7 +95,8 @@ pub fn put_unless_voided<V: Value, X, K: Serialize + ?Sized>(
     let weight = cache.options.weight.map_or(1, |weigh| weigh(&value));
     let terms = hosted.run.windows(&cache.options.terms);
     let life = Lifetime::starting(Instant::now(), ttl, &terms, Duration::ZERO, random::unit);
-    let bearing = hosted.run.bearing(cache.options.tags.bearing(store.tags()));
+    let bearing = cache.options.tags.bearing(store.tags()).map(|bearing| bearing.as_of(hosted.tags_valid_at));
+    let bearing = hosted.run.bearing(bearing);
     let stored = Arc::new(crate::memory::Stored::new(value, life, fence.epoch, bearing, weight));
     store.flights().unless_voided(&key, fence.voided, || store.keep(Arc::clone(&key), stored));
 }
@@ -107,14 +123,37 @@ impl Hosted {
         Self { run, tags_valid_at: store.tags().latest(), store: store.clone() }
     }
 
+    /// A run outside all flights: what is said about it is for whoever holds this.
+    pub fn enter_own(store: &Store) -> Self {
+        Self { run: Arc::new(Run::uncached("")), tags_valid_at: store.tags().latest(), store: store.clone() }
+    }
+
     /// Whether it was said that the result is not to be stored.
     pub fn said_no_cache(&self) -> bool {
         self.run.said_no_cache()
     }
 
-    /// How long the result is to be fresh, by what was said, else by this.
-    pub fn ttl(&self, ttl: Duration) -> Duration {
-        self.store.cap(self.run.ttl(ttl))
+    /// How long it was said that the result is to be fresh, if it was.
+    pub fn said_ttl(&self) -> Option<Duration> {
+        self.run.said_ttl()
+    }
+
+    /// A TTL, as far as the store grants it.
+    pub fn capped(&self, ttl: Duration) -> Duration {
+        self.store.cap(ttl)
+    }
+
+    /// How many wait for the run.
+    pub fn waiters(&self) -> usize {
+        self.run.waiters()
+    }
+
+    /// Voids what is stored under the run's key: it has turned out to be of a kind that is not to be stored.
+    pub fn forget(&self) {
+        let (store, key) = (&self.store, &self.run.key);
+        let locked = store.flights().lock(key);
+        store.forget(key);
+        drop(locked);
     }
 
     /// Keeps the result out of the store.

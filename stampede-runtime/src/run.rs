@@ -133,6 +133,11 @@ impl Run {
         *self.store_for.lock() = Some(ttl);
     }
 
+    /// How long the body said that its result is good for, if it did.
+    pub(crate) fn said_ttl(&self) -> Option<Duration> {
+        *self.store_for.lock()
+    }
+
     /// How long the result is to be fresh, going by the options' `ttl` and by what the body said: zero if it is not to be
     /// stored.
     pub(crate) fn ttl(&self, ttl: Duration) -> Duration {

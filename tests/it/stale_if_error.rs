@@ -12,16 +12,14 @@ const fn min(minutes: u64) -> Duration {
     Duration::from_mins(minutes)
 }
 
-ways!(
-    load,
-    [ttl = "10s", stale_if_error = "20s", retry_after = "3s", run_limit = "2s", tags = "\"all\""],
-    |builder| builder
+ways!(load, [ttl = "10s", stale_if_error = "20s", retry_after = "3s", run_limit = "2s", tags = "\"all\""], |builder| {
+    builder
         .ttl(crate::tools::secs(10))
         .stale_if_error(crate::tools::secs(20))
         .retry_after(crate::tools::secs(3))
         .run_limit(crate::tools::secs(2))
         .tags(["all"])
-);
+});
 
 /// What a call comes to: an answer, or a panic.
 async fn outcome(way: Way, script: &Script) -> Result<Result<u64, Fault>, ()> {
@@ -148,7 +146,8 @@ async fn what_was_voided_meanwhile_is_not_served() {
             load::put(way, 1, 100).await;
             pass(secs(10)).await;
             script.ends(End::Error);
-            let mut calls = [Call::start(load::call(way, script, 1)).await, Call::start(load::call(way, script, 1)).await];
+            let mut calls =
+                [Call::start(load::call(way, script, 1)).await, Call::start(load::call(way, script, 1)).await];
             drive(&mut calls).await;
             match act {
                 Act::Invalidate => assert!(load::invalidate(way, 1).await),
