@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_LENGTH, DATE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, response};
+use http_body::Body;
 use tokio::time::Instant;
 
+use crate::config::Config;
 use crate::control;
-use crate::headers::{Names, shareable};
+use crate::headers::shareable;
 use crate::stream::Stream;
 
 /// The number of a run of a handler: tells whose answer an answer is.
@@ -54,6 +56,8 @@ pub(crate) struct Exchange {
     pub(crate) stream: Arc<Stream>,
     /// The length that the head declares.
     pub(crate) declared: Option<u64>,
+    /// The length that the body is going to have, as far as that is known.
+    expected: Option<u64>,
     /// It says that it is for everybody, whoever asked.
     pub(crate) public: bool,
     /// Whether it is, or is going to be, stored.
@@ -69,17 +73,17 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// The response with this head. `stored`: for how long it is going to be, if it is.
+    /// The response with this head.
     pub(crate) fn new(
         run: RunId,
         head: &response::Parts,
         stream: Arc<Stream>,
-        personal: &Names,
+        expected: Option<u64>,
+        config: &Config,
         public: bool,
         stored: bool,
-        generates_etag: bool,
     ) -> Self {
-        let mut headers = shareable(&head.headers, personal);
+        let mut headers = shareable(&head.headers, &config.personal_headers);
         // So that it does not grow younger on its way.
         if !headers.contains_key(DATE)
             && let Ok(now) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now()))
@@ -93,7 +97,8 @@ impl Exchange {
             status: head.status,
             version: head.version,
             declared: declared(&head.headers),
-            generates_etag: generates_etag && head.status == StatusCode::OK && !headers.contains_key(ETAG),
+            expected,
+            generates_etag: config.etag && head.status == StatusCode::OK && !headers.contains_key(ETAG),
             headers,
             stream,
             public,
@@ -107,8 +112,8 @@ impl Exchange {
 
     fn cost(&self) -> usize {
         let head: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
-        let body = match (self.stream.whole(), self.declared) {
-            (None, Some(declared)) => usize::try_from(declared).unwrap_or(usize::MAX),
+        let body = match (self.stream.whole(), self.expected) {
+            (None, Some(expected)) => usize::try_from(expected).unwrap_or(usize::MAX),
             _ => self.stream.cost(),
         };
         512_usize.saturating_add(head).saturating_add(body)
@@ -116,7 +121,7 @@ impl Exchange {
 
     /// The length of the body, if it is known.
     pub(crate) fn len(&self) -> Option<u64> {
-        self.stream.whole().map(|whole| whole.len).or(self.declared)
+        self.stream.whole().map(|whole| whole.len).or(self.expected)
     }
 
     /// Its freshness begins now, and lasts for this long.
@@ -156,6 +161,11 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.stream.abandon();
     }
+}
+
+/// The length of a body, as far as it is known beforehand. (What the head of a HEAD's response declares is that of GET's.)
+pub(crate) fn expected(headers: &HeaderMap, body: &impl Body, is_head: bool) -> Option<u64> {
+    if is_head { None } else { declared(headers).or_else(|| body.size_hint().exact()) }
 }
 
 /// The length that a head declares, if it is one.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
 use crate::config::{Config, Responses};
-use crate::exchange::{Answer, Exchange, RunId, declared};
+use crate::exchange::{Answer, Exchange, RunId, declared, expected};
 use crate::extensions::{NoCache, StoreFor, Tags};
 use crate::fill::Fill;
 use crate::key::{Class, RequestKey};
@@ -125,7 +125,8 @@ where
         let (mut head, body) = response.into_parts();
         let said = said(&mut head, &hosted);
         let is_head = key.class == Class::Head;
-        let terms = match judge(&head, &config, said, is_head) {
+        let len = expected(&head.headers, &body, is_head);
+        let terms = match judge(&head, &config, said, len) {
             Verdict::Shared(terms) => terms,
             Verdict::Exclusive { remembered } => {
                 let failure = head.status.is_server_error();
@@ -140,8 +141,9 @@ where
         };
         let stored = !terms.failure && !terms.ttl.is_zero();
         let stream = Arc::new(Stream::new(config.max_body));
-        let exchange =
-            Exchange::new(id, &head, Arc::clone(&stream), &config.personal_headers, terms.public, stored, config.etag);
+        // What a HEAD's head declares is the length of GET's body.
+        let known = if is_head { declared(&head.headers) } else { len };
+        let exchange = Exchange::new(id, &head, Arc::clone(&stream), known, &config, terms.public, stored);
         let exchange = Arc::new(exchange);
         let declared = if is_head { None } else { declared(&head.headers) };
         let mut fill = Fill::new(body, Arc::clone(&stream), declared);
@@ -200,7 +202,7 @@ fn clone_of(head: &response::Parts) -> response::Parts {
 
 /// The TTL of a response that is complete. Zero if it is not to be stored after all.
 fn granted(config: &Config, hosted: &Hosted, head: &response::Parts, exchange: &Exchange, ttl: Duration) -> Duration {
-    let size = exchange.stream.whole().map(|whole| whole.len);
+    let size = exchange.stream.whole().map(|whole| whole.len).filter(|_| !ttl.is_zero());
     let accepted = size.is_some_and(|size| config.accept_response.as_ref().is_none_or(|accepts| accepts(head, size)));
     if accepted { hosted.capped(ttl) } else { Duration::ZERO }
 }
@@ -278,7 +280,7 @@ impl Later {
             }
             drop(fill);
             settling.wait().await;
-            if let Some(whole) = stream.whole().filter(|_| !self.terms.failure) {
+            if let Some(whole) = stream.whole().filter(|_| !self.terms.failure && !self.terms.ttl.is_zero()) {
                 let accepts =
                     || self.config.accept_response.as_ref().is_none_or(|accepts| accepts(&self.head, whole.len));
                 if catch_unwind(AssertUnwindSafe(accepts)).unwrap_or(false) {
@@ -345,11 +347,10 @@ impl Outside {
     {
         let Self { config, responses, key, fence, hosted } = self;
         let stream = Arc::new(Stream::new(config.max_body));
-        let (run, personal) = (RunId::next(), &config.personal_headers);
-        let exchange = Exchange::new(run, head, Arc::clone(&stream), personal, true, true, config.etag);
+        let len = expected(&head.headers, &body, false);
+        let exchange = Exchange::new(RunId::next(), head, Arc::clone(&stream), len, &config, true, true);
         let exchange = Arc::new(exchange);
-        let declared = if key.class == Class::Head { None } else { declared(&head.headers) };
-        let mut fill = Fill::new(body, stream, declared);
+        let mut fill = Fill::new(body, stream, declared(&head.headers));
         let (head, weak) = (clone_of(head), Arc::downgrade(&exchange));
         let deadline = Instant::now() + config.run_limit();
         // The caller's interest keeps it going: what nobody reads is not worth storing here.

@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::answer;
 use crate::body::{Reader, ResponseBody};
 use crate::config::Config;
-use crate::exchange::{Answer, Exchange};
+use crate::exchange::{Answer, Exchange, expected};
 use crate::key::{Class, RequestKey};
 use crate::run::{Failure, Job, Mine, Outside, Slot};
 use crate::share;
@@ -167,7 +167,7 @@ where
         let response = service.call(Request::from_parts(parts.clone(), body)).await?;
         let (mut head, body) = response.into_parts();
         let said = crate::run::said(&mut head, &hosted);
-        let terms = match judge(&head, &config, said, false) {
+        let terms = match judge(&head, &config, said, expected(&head.headers, &body, false)) {
             Verdict::Shared(terms) if is_plain && terms.public && !terms.failure && !terms.ttl.is_zero() => terms,
             _ => {
                 let did = Did::Forward { why: Why::Bypass, stored: false };

@@ -17,7 +17,6 @@ use http::{StatusCode, response};
 
 use crate::config::Config;
 use crate::control::{Control, varies_beyond};
-use crate::exchange::declared;
 
 /// What a head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +42,9 @@ pub(crate) struct Terms {
     pub(crate) failure: bool,
 }
 
-/// `said`: the TTL by what the handler has said about it, if it has; zero if it is not to be stored. `is_head`: the
-/// request was a HEAD, so what the head declares does not follow.
-pub(crate) fn judge(head: &response::Parts, config: &Config, said: Option<Duration>, is_head: bool) -> Verdict {
+/// `said`: the TTL by what the handler has said about it, if it has; zero if it is not to be stored. `len`: the
+/// length of the body, as far as it is known beforehand.
+pub(crate) fn judge(head: &response::Parts, config: &Config, said: Option<Duration>, len: Option<u64>) -> Verdict {
     let (status, headers) = (head.status, &head.headers);
     if matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational() {
         return Verdict::Exclusive { remembered: false };
@@ -53,7 +52,7 @@ pub(crate) fn judge(head: &response::Parts, config: &Config, said: Option<Durati
     let control = Control::read(headers);
     let by_status = config.ttl_of(status);
     let failure = status.is_server_error() && by_status.is_none_or(|ttl| ttl.is_zero());
-    let too_large = !is_head && declared(headers).is_some_and(|len| len > config.max_body as u64);
+    let too_large = len.is_some_and(|len| len > config.max_body as u64);
     if is_personal(&control, headers, config) || is_endless(headers) || too_large {
         // A failure says nothing about what the URL is like.
         return Verdict::Exclusive { remembered: !failure };
@@ -109,7 +108,7 @@ mod tests {
         for (name, value) in lines {
             response = response.header(*name, *value);
         }
-        judge(&response.body(()).expect("a response").into_parts().0, config, said, false)
+        judge(&response.body(()).expect("a response").into_parts().0, config, said, None)
     }
 
     fn ttl(verdict: Verdict) -> Option<Duration> {
@@ -133,11 +132,12 @@ mod tests {
             ("access-control-allow-origin", "https://a.example"),
             ("access-control-allow-credentials", "true"),
             ("content-type", "text/event-stream; charset=utf-8"),
-            ("content-length", "99999999999"),
         ] {
             assert_eq!(verdict(&config, 200, &[line], None), Verdict::Exclusive { remembered: true }, "{line:?}");
             assert_eq!(verdict(&config, 503, &[line], None), Verdict::Exclusive { remembered: false }, "{line:?}");
         }
+        let large = judge(&Response::new(()).into_parts().0, &config, None, Some(99_999_999));
+        assert_eq!(large, Verdict::Exclusive { remembered: true });
         for status in [101, 206, 304] {
             assert_eq!(verdict(&config, status, &[], None), Verdict::Exclusive { remembered: false }, "{status}");
         }
