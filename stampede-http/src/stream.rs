@@ -369,6 +369,9 @@ impl Drop for Cursor {
         let Some(index) = self.place else { return };
         let mut state = self.stream.lock();
         let place = state.readers.get_mut(index).and_then(Option::take);
+        // Whose start is gone has no readers to come.
+        let is_begun = state.chunks.front().is_none_or(|(start, _)| *start > 0);
+        state.abandoned |= state.outgrown && is_begun && state.readers.iter().all(Option::is_none);
         let passed = state.trim();
         let producer = state.producer_to_wake();
         drop(state);
