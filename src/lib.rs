@@ -29,6 +29,7 @@
 //! # Where to read on
 //!
 //! - [`coalesce`]: the attribute and its arguments.
+//! - [`Timeout`], [`CircuitOpen`]: the errors of the library's own.
 //! - [`NoCache`], [`no_cache`], [`store_for`], [`is_background`]: what a body can say about its own run.
 //! - [`fresh`], [`no_stale`], [`uncached`]: what a caller can ask of a single call.
 //! - [`FnEntry`], [`Entry`]: what is stored for a key, to be read, written and voided by hand.
@@ -68,10 +69,26 @@
 /// - `skip(a, b)`: leaves these arguments out of the default key. `skip(self)` says that all objects of a type share.
 /// - `stale_while_revalidate = D`: after `ttl`, for this long, callers get the old value at once, and one background run
 ///   refreshes it. With `inline`, the first caller waits for its own run, and the others get the old value.
-/// - `retry_after = D`: after a failed or unstored refresh, no further one for this key for this long, while an old value
+/// - `stale_if_error = D`: after `ttl`, for this long, a run that gives an error, panics or takes too long is answered with
+///   the old value, for everyone who waits. Both windows count from the end of the TTL, as in RFC 5861.
+/// - `retry_after = D`: after a failed or unstored run, no further one for this key for this long, while an old value
 ///   can be served. Default: 1 s.
+/// - `refresh_ahead = p`, between 0 and 1: the first hit after this share of the TTL starts a background run.
+/// - `xfetch = β`, above 0: hits start a background run at random, iff now − δ·β·ln(u) ≥ expiry for a random u in (0, 1] and
+///   the run time δ of that very value (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention,
+///   VLDB 2015). 1 is what the authors recommend; more is earlier. Not together with `refresh_ahead`.
+/// - `jitter = f`, from 0 to below 1: up to this share of it is subtracted, at random, from each TTL when a value is stored.
+/// - `timeout = D`: bounds the whole call, whether it waits for its own run or another's. The error implements
+///   `From<`[`Timeout`]`>`. See [below](#time).
+/// - `soft_timeout = D`, shorter than `timeout`: if there is an old value within a stale window, that is the answer after
+///   this long, and the run goes on. Without one it has no effect.
 /// - `run_limit = D`: a run older than this is dropped and counted as a timeout; those who still wait share one next run.
-///   Default: 5 min.
+///   Default: the larger of 5 min and ten times the `timeout`.
+/// - `error_ttl = D`: errors are stored too, for this long, in memory, where no value is that can still be served. Panics
+///   are not. All callers then get a share of the error, the first one, too.
+/// - `breaker(failures = n, reset_after = D)`: after so many failed runs in a row, of whatever key, none starts for this
+///   long. The error implements `From<`[`CircuitOpen`]`>`. See [below](#the-breaker).
+/// - `tags = "e1, e2"`: expressions over the arguments that give strings; [`Store::invalidate_tag`] voids all that bear one.
 /// - `cache_if = f`: `fn(&Value) -> bool`; stores only what it accepts.
 /// - `share_error = f`: `fn(&E) -> E`, for errors that are neither `Clone` nor one of the types that hold any error.
 /// - `weight = f`: `fn(&Value) -> u32`, for stores bounded by weight. Default: 1.
@@ -82,6 +99,30 @@
 /// - `inline`: runs in the first caller's task instead of a task of its own; for arguments that cannot be copied and bodies
 ///   that are not `Send`.
 /// - `crate = path`: where stampede is, if it is renamed or re-exported. Default: `::stampede`.
+///
+/// What is given as an expression is checked when it is used: a duration of zero is off (for `run_limit`, the default), and
+/// so is a share or β out of its range.
+///
+/// # Time
+///
+/// A call with a `timeout` ends in time, in [`Timeout`] or in an old value within a stale window. It leaves its run, which
+/// goes on up to the `run_limit` if its value will be stored; with `inline` the body goes with its caller. That calls leave
+/// says nothing about the run: the next call joins it, and it is no failure before its limit. Calls that are `uncached` are
+/// bounded as well. A `soft_timeout` that is not shorter than the `timeout` has no effect.
+///
+/// # Failures
+///
+/// A run fails if it gives an error, panics, or reaches its `run_limit`. Where an old value is left, it is the answer for
+/// all who wait but those of [`no_stale`] and [`fresh`], the call counts as stale, and the key has no next run before
+/// `retry_after`; the failure shows in [`Runs`] and in the log. What was voided while the run was under way is not left.
+///
+/// # The breaker
+///
+/// There is one for each cache of a store. A run that gives a value, stored or not, is a success; failures are as above;
+/// cancelled runs are neither. After so many failures in a row it is open: a fresh value is still the answer, a flight under
+/// way can still be joined, and every other call gets a value within a stale window or [`CircuitOpen`]. After `reset_after`
+/// one run probes, and its success closes the breaker; a probe that is lost lets the next run be one. Calls that are
+/// [`uncached`] are neither refused nor counted; those of a [bypassed](Store::bypass) store are both. Each change is logged.
 ///
 /// # The companion
 ///
@@ -157,3 +198,51 @@ pub use stampede_http as http;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// What must not compile, by its error: an option that gives calls an error of its own needs a type to say it with.
+///
+/// ```compile_fail,E0277
+/// #[stampede::coalesce(ttl = "5s", timeout = "1s")]
+/// async fn plain(id: u64) -> u64 { id }
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[derive(Clone)] struct E;
+/// #[stampede::coalesce(ttl = "5s", timeout = "1s")]
+/// async fn other_error(id: u64) -> Result<u64, E> { Ok(id) }
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[derive(Clone)] struct E;
+/// impl From<stampede::Timeout> for E { fn from(_: stampede::Timeout) -> Self { E } }
+/// #[stampede::coalesce(ttl = "5s", timeout = "1s", breaker(failures = 5, reset_after = "30s"))]
+/// async fn half(id: u64) -> Result<u64, E> { Ok(id) }
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[stampede::coalesce(ttl = "5s", error_ttl = "1s")]
+/// async fn no_errors(id: u64) -> Option<u64> { Some(id) }
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[stampede::coalesce(ttl = "5s", tags = "id")]
+/// async fn no_text(id: u64) -> u64 { id }
+/// ```
+///
+/// ```compile_fail,E0599
+/// # async fn f() {
+/// let second = std::time::Duration::from_secs(1);
+/// let cache = stampede::Cache::<u64>::builder("bounded").timeout(second).build();
+/// cache.get_with(&1, || async { 1 }).await;
+/// # }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # async fn f() {
+/// let second = std::time::Duration::from_secs(1);
+/// let cache = stampede::Cache::<u64>::builder("guarded").timeout(second).breaker(5, second).build();
+/// let answer: Result<u64, stampede::Timeout> = cache.try_get_with(&1, || async { Ok(1) }).await;
+/// # }
+/// ```
+#[cfg(doctest)]
+struct Refused;

@@ -176,19 +176,26 @@ fn breaker(word: &Ident, input: ParseStream<'_>) -> syn::Result<BreakerArgs> {
     let parts;
     parenthesized!(parts in input);
     let (mut failures, mut reset_after) = (None, None);
-    while !parts.is_empty() {
-        let part: Ident = parts.parse()?;
-        match part.to_string().as_str() {
-            "failures" => set(&mut failures, part, || value(&parts))?,
-            "reset_after" => set(&mut reset_after, part, || value(&parts))?,
-            unknown => {
-                return Err(syn::Error::new(part.span(), format!("`breaker` has no part `{unknown}`: {EXAMPLE}")));
+    let mut read = || {
+        while !parts.is_empty() {
+            let part: Ident = parts.parse()?;
+            match part.to_string().as_str() {
+                "failures" => set(&mut failures, part, || value(&parts))?,
+                "reset_after" => set(&mut reset_after, part, || value(&parts))?,
+                unknown => {
+                    return Err(syn::Error::new(part.span(), format!("`breaker` has no part `{unknown}`: {EXAMPLE}")));
+                }
+            }
+            if !parts.is_empty() {
+                parts.parse::<Token![,]>()?;
             }
         }
-        if !parts.is_empty() {
-            parts.parse::<Token![,]>()?;
-        }
-    }
+        Ok(())
+    };
+    let result = read();
+    // What is left over is no fault of its own.
+    let _: TokenStream = parts.parse()?;
+    result?;
     let missing = |part| syn::Error::new(word.span(), format!("`breaker` lacks `{part}`: {EXAMPLE}"));
     Ok(BreakerArgs {
         failures: failures.ok_or_else(|| missing("failures"))?.value,

@@ -122,8 +122,10 @@ fn call(model: &Model) -> TokenStream {
         quote_spanned!(output.span()=> __stampede::Auto::of(__stampede_reply))
     };
     let share = model.own_errors.iter().fold(share, |share, (name, word)| {
-        let name = Ident::new(name, word.span());
-        quote_spanned!(word.span()=> __stampede::#name(__stampede_reply, #share))
+        // At the user's word, but with names of ours: the word may come from a macro.
+        let span = word.span().resolved_at(Span::call_site());
+        let name = Ident::new(name, span);
+        quote_spanned!(span=> __stampede::#name(__stampede_reply, #share))
     });
     let (launch, helper) = if model.inline { ("Inline", body_name) } else { ("Detached", start_name) };
     let launch = Ident::new(launch, Span::call_site());

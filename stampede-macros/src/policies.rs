@@ -12,10 +12,13 @@ use crate::diagnostics::Faults;
 use crate::duration;
 use crate::model;
 
+/// Whether a number is in its range.
+type Fits = fn(f64) -> bool;
+
 /// The options that are not durations, each as the call of a setter.
 pub(crate) fn options(args: &Args, faults: &mut Faults) -> Vec<TokenStream> {
     let mut options = Vec::new();
-    let shares: [(_, fn(f64) -> bool, _); 3] = [
+    let shares: [(_, Fits, _); 3] = [
         (&args.refresh_ahead, |share| share > 0.0 && share < 1.0, "a share of the TTL, between 0 and 1, as in 0.8"),
         (&args.xfetch, |beta| beta > 0.0, "β, a number above 0, as in 1.0"),
         (&args.jitter, |share| (0.0..1.0).contains(&share), "a share of the TTL, from 0 to below 1, as in 0.1"),
@@ -127,5 +130,84 @@ fn number(expr: &Expr) -> Option<f64> {
         Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().ok(),
         Expr::Unary(ExprUnary { op: UnOp::Neg(_), expr, .. }) => number(expr).map(|number| -number),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// What the attribute says to these arguments.
+    fn faults(args: &str) -> Vec<String> {
+        let item = "async fn f(id: u64) -> Result<u64, E> { Ok(id) }";
+        let output = crate::coalesced(args.parse().expect("tokens"), item.parse().expect("tokens")).to_string();
+        output.split("compile_error !").skip(1).map(|fault| fault.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn contradictions_name_both_sides() {
+        for (args, says) in [
+            ("stale_if_error = \"1m\"", "`stale_if_error` needs a `ttl`"),
+            ("stale_while_revalidate = \"1m\"", "`stale_while_revalidate` needs a `ttl`"),
+            ("refresh_ahead = 0.8", "`refresh_ahead` needs a `ttl`"),
+            ("xfetch = 1.0", "`xfetch` needs a `ttl`"),
+            ("jitter = 0.1", "`jitter` needs a `ttl`"),
+            ("tags = \"id\"", "`tags` needs a `ttl`"),
+            ("ttl = \"5s\", retry_after = \"1s\"", "`retry_after` puts off"),
+            ("ttl = \"5s\", soft_timeout = \"1s\"", "add `stale_if_error"),
+            (
+                "ttl = \"5s\", stale_if_error = \"1m\", soft_timeout = \"1s\", timeout = \"1000ms\"",
+                "`soft_timeout` is not shorter than `timeout`",
+            ),
+            ("ttl = \"5s\", refresh_ahead = 0.8, xfetch = 1.0", "`xfetch` and `refresh_ahead` both say"),
+        ] {
+            let faults = faults(args);
+            assert!(faults.len() == 1 && faults[0].contains(says), "{args}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for (args, says) in [
+            ("refresh_ahead = 0.0", "between 0 and 1"),
+            ("refresh_ahead = 1", "between 0 and 1"),
+            ("refresh_ahead = \"80%\"", "between 0 and 1"),
+            ("xfetch = 0", "above 0"),
+            ("xfetch = -1.0", "above 0"),
+            ("jitter = 1.0", "from 0 to below 1"),
+            ("jitter = -0.1", "from 0 to below 1"),
+            ("timeout = \"5\"", "has no unit"),
+            ("error_ttl = \"5 parsecs\"", "no unit of time"),
+            ("tags = id", "a string of expressions"),
+            ("tags = \"\"", "no tags"),
+            ("breaker", "`breaker` has two parts"),
+            ("breaker = 5", "`breaker` has two parts"),
+            ("breaker(failures = 5)", "`breaker` lacks `reset_after`"),
+            ("breaker(reset_after = \"1s\")", "`breaker` lacks `failures`"),
+            ("breaker(failures = 0, reset_after = \"1s\")", "1 or more"),
+            ("breaker(failures = 5, reset_after = \"0s\")", "a longer `reset_after`"),
+            ("breaker(failures = 5, reset_after = \"soon\")", "is no duration"),
+            ("breaker(fails = 5, reset_after = \"1s\")", "no part `fails`"),
+            ("breaker(failures = 5, failures = 5)", "said twice"),
+        ] {
+            let faults = faults(&format!("ttl = \"5s\", {args}"));
+            assert!(faults.len() == 1 && faults[0].contains(says), "{args}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_together() {
+        assert_eq!(faults("stale_if_error = \"1\", jitter = 2, soft_timeout = \"1s\", timeout = \"1s\"").len(), 5);
+    }
+
+    #[test]
+    fn what_makes_sense_is_taken() {
+        for args in [
+            "ttl = \"5s\", stale_if_error = \"1m\", soft_timeout = \"1s\", timeout = \"2s\", retry_after = \"1s\"",
+            "ttl = \"5s\", refresh_ahead = 0.8, jitter = 0, retry_after = \"1s\"",
+            "ttl = \"5s\", xfetch = 1, tags = \"format!(\\\"{id}\\\"), \\\"all\\\"\"",
+            "ttl = TTL, refresh_ahead = share(), jitter = 0.1, breaker(reset_after = RESET, failures = FAILURES)",
+            "error_ttl = \"1s\", timeout = \"1s\", breaker(failures = 5, reset_after = \"30s\")",
+        ] {
+            assert!(faults(args).is_empty(), "{args}: {:?}", faults(args));
+        }
     }
 }

@@ -167,7 +167,7 @@ where
         let tally = Tally { store, outcome };
         let ticket = Ticket { key: key.to_key(), name: id.name, mode, tally, patience: None };
         match found {
-            Some((stored, age)) => Self::found(recipe, stored, age, ticket),
+            Some((stored, age)) => Self::found(recipe, &stored, age, ticket),
             None => Self::ask(recipe, ticket),
         }
     }
@@ -175,7 +175,7 @@ where
     /// The store has something that is not simply the answer.
     fn found(
         recipe: &mut Recipe<H, O, S, L>,
-        stored: Arc<AnyStored>,
+        stored: &Arc<AnyStored>,
         age: Age,
         mut ticket: Ticket,
     ) -> State<R, V, E, D, H, F> {
@@ -192,7 +192,7 @@ where
         }
         ticket.tally.took(if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale });
         let value = ticket.tally.copy(value);
-        if step == Step::Refresh { Self::refresh(recipe, value, &stored, ticket) } else { State::Answered(value) }
+        if step == Step::Refresh { Self::refresh(recipe, value, stored, ticket) } else { State::Answered(value) }
     }
 
     /// The call ends in an error without a run.
@@ -246,6 +246,14 @@ where
         let Some((waiter, runner)) = ticket.store().flights().lead_if_idle(request, done) else {
             return State::Answered(value);
         };
+        // It is not asked about a flight that was left vacant.
+        if permit.is_none() {
+            let Ok(leave) = ticket.tally.permit(&ticket.key, ticket.name, &options) else {
+                runner.decline();
+                return State::Answered(value);
+            };
+            permit = leave;
+        }
         if L::DETACHED {
             drop(waiter);
             // A runtime that takes no more tasks has had its day: the old value will do.
@@ -332,12 +340,11 @@ where
         }
         recipe.launch.check().unwrap_or_else(|message| waiting.tally.panic(message));
         let options = (recipe.options)();
-        match waiting.tally.permit(&runner.run.key, runner.run.name, &options) {
-            Ok(permit) => Self::lead(recipe, waiting, runner, options, permit),
-            Err(Refusal) => {
-                runner.decline();
-                Self::refused(recipe.share, waiting.into_ticket())
-            }
+        if let Ok(permit) = waiting.tally.permit(&runner.run.key, runner.run.name, &options) {
+            Self::lead(recipe, waiting, runner, options, permit)
+        } else {
+            runner.decline();
+            Self::refused(recipe.share, waiting.into_ticket())
         }
     }
 

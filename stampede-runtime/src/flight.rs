@@ -29,7 +29,7 @@
 //!    is closed and out of the table. No code path can leave a key taken.
 //! 7. A flight that nobody waits for and that has lost its currency, or whose value is not going to be stored, is closed and
 //!    its task aborted: when the last waiter leaves, or when it loses its currency.
-//! 8. Locks are taken in the order shard, flight. No code of the user runs under either: keys are compared as bytes, values
+//! 8. Locks are taken in the order shard, flight; that of the tags or of a breaker comes last, alone. No code of the user runs under either: keys are compared as bytes, values
 //!    and errors are cloned and dropped outside (see [`crate::aside`]).
 //! 9. `in_flight` and the table have forgotten a run before those who waited for it are woken.
 

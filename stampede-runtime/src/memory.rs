@@ -203,12 +203,10 @@ impl Memory {
         value.is_some()
     }
 
-    /// Ends the TTL of the value that is stored under a key. A stored error is of no use after its own.
+    /// Ends the TTL of what is stored under a key.
     pub(crate) fn expire(&self, key: &[u8]) {
-        match self.get(key) {
-            Some(stored) if stored.is_error() => self.remove(key),
-            Some(stored) => stored.expire(Instant::now()),
-            None => {}
+        if let Some(stored) = self.get(key) {
+            stored.expire(Instant::now());
         }
     }
 

@@ -10,13 +10,15 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 pub struct Calls {
     /// Answered from the store with a value within its TTL.
     pub fresh: u64,
-    /// Answered at once with an old value, while a refresh was due, running, or put off.
+    /// Answered with an old value: at once, while a refresh was due, running, or put off; or in place of an error, or of a
+    /// longer wait.
     pub stale: u64,
     /// Started a run and waited for it.
     pub miss: u64,
     /// Waited for a run that another call had started.
     pub coalesced: u64,
-    /// Ended in an error or a panic, whichever way the call had taken.
+    /// Ended in an error or a panic, whichever way the call had taken: also in a stored error, in
+    /// [`Timeout`](crate::Timeout) or in [`CircuitOpen`](crate::CircuitOpen).
     pub error: u64,
     /// Went past the store: `uncached`, [`Store::bypass`](crate::Store::bypass), or a key that could not be serialized.
     pub bypass: u64,

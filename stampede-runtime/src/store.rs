@@ -136,7 +136,7 @@ impl Store {
     /// Voids every entry that bears a tag, of whatever function or cache, and what runs under way would store with it.
     ///
     /// Those runs are delivered to the callers that wait for them, and not to later ones: these start another. It takes the
-    /// same short time for any number of entries; their memory is freed as they are looked up, or make room for others.
+    /// same short time for any number of entries; their memory is freed when they expire, are replaced, or make room.
     /// Says whether every tier of the store has heard of it; with memory alone, that is always so.
     ///
     /// The store remembers the last 16 384 different tags that were invalidated. When it forgets one, whatever bears any

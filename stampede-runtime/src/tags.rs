@@ -169,10 +169,10 @@ impl TagTable {
 mod tests {
     use super::*;
 
-    fn bearing(table: &TagTable, texts: &[&str]) -> Box<Bearing> {
+    fn bearing(table: &TagTable, texts: &[&str]) -> Bearing {
         let mut tags = Tags::default();
         tags.add(&texts.iter().map(|text| Tag::new(text)).collect::<Vec<_>>());
-        tags.bearing(table).expect("tags")
+        *tags.bearing(table).expect("tags")
     }
 
     #[test]
@@ -212,7 +212,8 @@ mod tests {
         for _ in 0..3 * TagTable::RECORDS {
             table.invalidate(Tag::new("hot"));
         }
-        assert_eq!((table.records.lock().tags.len(), table.voids(&other)), (1, false));
+        assert!(!table.voids(&other));
+        assert_eq!(table.records.lock().tags.len(), 1);
     }
 
     #[test]

@@ -8,13 +8,13 @@ use tokio::task::{JoinSet, yield_now};
 
 use crate::tools::{Call, Origin, drive, pass, secs, settle};
 
-#[coalesce(ttl = "10s", stale_while_revalidate = "100s", skip(origin))]
+#[coalesce(ttl = "10s", stale_while_revalidate = "100s", tags = "\"all\"", skip(origin))]
 async fn detached(origin: &Origin, key: u32) -> u64 {
     let _ = key;
     origin.read().await
 }
 
-#[coalesce(ttl = "10s", stale_while_revalidate = "100s", skip(origin), inline)]
+#[coalesce(ttl = "10s", stale_while_revalidate = "100s", tags = "\"all\"", skip(origin), inline)]
 async fn inline(origin: &Origin, key: u32) -> u64 {
     let _ = key;
     origin.read().await
@@ -26,6 +26,7 @@ enum Act {
     Invalidate,
     Put,
     Clear,
+    Tag,
     Fresh,
 }
 
@@ -73,7 +74,7 @@ impl Case {
         for inline in bools {
             for run in [Run::Absent, Run::Present, Run::Background] {
                 for step in [Step::Unpolled, Step::Mid, Step::Ending, Step::After] {
-                    for act in [Act::Invalidate, Act::Put, Act::Clear, Act::Fresh] {
+                    for act in [Act::Invalidate, Act::Put, Act::Clear, Act::Tag, Act::Fresh] {
                         // The first poll of an inline call is that of its body.
                         if !(inline && step == Step::Unpolled) {
                             cases.extend(bools.map(|old_first| Self { inline, run, step, act, old_first }));
@@ -126,6 +127,7 @@ impl Case {
             Act::Invalidate => assert!(entry.invalidate().await),
             Act::Put => entry.put(PUT).await,
             Act::Clear => store.clear().await,
+            Act::Tag => assert!(store.invalidate_tag("all").await),
             Act::Fresh => {
                 calls.push(Call::start(fresh(self.call(origin.clone()))).await);
                 calls.push(Call::start(self.call(origin.clone())).await);
@@ -137,7 +139,7 @@ impl Case {
             _ => None,
         };
         assert_eq!(entry.get().await, now, "at once");
-        if matches!(self.act, Act::Invalidate | Act::Clear) {
+        if matches!(self.act, Act::Invalidate | Act::Clear | Act::Tag) {
             calls.push(Call::start(self.call(origin.clone())).await);
         }
         if self.act == Act::Put {
@@ -190,7 +192,7 @@ impl Case {
 #[tokio::test(start_paused = true)]
 async fn whatever_is_done_to_a_run_holds_from_then_on() {
     let cases = Case::all();
-    assert_eq!(cases.len(), 2 * 3 * 4 * (4 + 3));
+    assert_eq!(cases.len(), 2 * 3 * 5 * (4 + 3));
     for case in cases {
         // Seen when it fails.
         println!("{case:?}");

@@ -1,8 +1,13 @@
 //! The attribute and the runtime, as their users use them.
 
+mod breaker;
 mod cancellation;
+mod contradictions;
 mod corners;
 mod cycle;
+mod early;
+mod error_ttl;
+mod expire;
 mod failures;
 mod fences;
 mod harness;
@@ -11,11 +16,14 @@ mod keys;
 mod matrix;
 mod nocache;
 mod oracle;
+mod patience;
+mod policy_oracle;
 mod returns;
 mod runs;
 mod stale;
 mod stale_if_error;
 mod store;
+mod tags;
 mod tools;
 mod ways;
 mod wrappers;

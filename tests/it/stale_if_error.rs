@@ -1,10 +1,13 @@
 //! `stale_if_error`: a failed run is answered with the old value, and a failing origin is left alone for a while.
 
-use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use stampede::{Store, fresh, no_stale};
+use stampede::{Store, coalesce, fresh, no_stale};
+use tokio::task::JoinSet;
 
+use crate::harness::Threads;
 use crate::tools::{Call, drive, ms, pass, secs, settle};
 use crate::ways::{End, Fault, REFUSED, Script, Way, each_way, ways};
 
@@ -242,8 +245,52 @@ async fn a_window_is_no_reason_to_answer_a_normal_hit_late() {
         assert_eq!(load::call(way, script, 1).await, Ok(1));
         assert_eq!((store.stats().calls.fresh, script.runs()), (1, 1));
         pass(min(1)).await;
-        let call = AssertUnwindSafe(load::call(way, script, 1));
-        assert_eq!(call.0.await, Ok(2));
+        assert_eq!(load::call(way, script, 1).await, Ok(2));
+    })
+    .await;
+}
+
+#[coalesce(ttl = "1h", stale_if_error = "1h", retry_after = "1h", key = "key")]
+async fn failing(key: u64, runs: Arc<AtomicU64>) -> Result<u64, u64> {
+    runs.fetch_add(1, SeqCst);
+    Err(key)
+}
+
+#[test]
+fn however_many_ask_at_once_a_failing_origin_sees_one_run() {
+    const KEYS: u64 = 300;
+    const CALLERS: u64 = 24;
+    let store = Store::default();
+    let runs = Arc::new(AtomicU64::new(0));
+    let rush = async {
+        for key in 0..KEYS {
+            let entry = store.scope(async { failing_entry(key) }).await;
+            entry.put(key).await;
+            entry.expire().await;
+            let mut tasks = JoinSet::new();
+            for _ in 0..CALLERS {
+                let (store, runs) = (store.clone(), Arc::clone(&runs));
+                tasks.spawn(async move { store.scope(failing(key, runs)).await });
+            }
+            assert!(tasks.join_all().await.iter().all(|answer| *answer == Ok(key)));
+        }
+    };
+    Threads::Eight.run(rush);
+    let stats = store.stats();
+    assert_eq!((runs.load(SeqCst), stats.runs.error, stats.calls.stale), (KEYS, KEYS, KEYS * CALLERS), "{stats:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_switched_off_has_no_old_values() {
+    each_way(async |way, store| {
+        let script = &Script::open();
+        load::put(way, 1, 100).await;
+        pass(secs(10)).await;
+        script.ends(End::Error);
+        store.bypass(true);
+        assert_eq!(load::call(way, script, 1).await, Err(Fault::Run(1)));
+        store.bypass(false);
+        assert_eq!((load::call(way, script, 1).await, script.runs()), (Ok(100), 2), "nor did that put anything off");
     })
     .await;
 }

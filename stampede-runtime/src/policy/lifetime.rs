@@ -64,6 +64,7 @@ impl Lifetime {
     ) -> Self {
         let ttl = if terms.jitter > 0.0 { ttl.saturating_sub(scaled(ttl, terms.jitter * (1.0 - draw()))) } else { ttl };
         let fresh_until = after(now, ttl);
+        let ttl = fresh_until - now;
         let spread = if terms.xfetch > 0.0 { run_time.as_secs_f64() * terms.xfetch } else { 0.0 };
         let early = if terms.refresh_ahead > 0.0 && terms.refresh_ahead < 1.0 {
             ttl.saturating_sub(scaled(ttl, terms.refresh_ahead))

@@ -66,9 +66,8 @@ pub(crate) enum Step {
 /// `retry_after` ago.
 pub(crate) fn step(age: Age, mode: Mode, put_off: bool) -> Step {
     match (mode, age) {
-        (Mode::Fresh | Mode::Uncached, _) | (_, Age::Dead) => Step::Run,
+        (Mode::Fresh | Mode::Uncached, _) | (Mode::NoStale, Age::Stale | Age::Reserve) | (_, Age::Dead) => Step::Run,
         (_, Age::Fresh) => Step::Answer,
-        (Mode::NoStale, Age::Stale | Age::Reserve) => Step::Run,
         (_, Age::Due | Age::Stale | Age::Reserve) if put_off => Step::Answer,
         (_, Age::Due | Age::Stale) => Step::Refresh,
         (_, Age::Reserve) => Step::Run,
