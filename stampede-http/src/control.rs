@@ -132,16 +132,16 @@ pub(crate) fn varies_beyond(headers: &HeaderMap, known: &[HeaderName]) -> bool {
 mod tests {
     use super::*;
 
-    fn with(name: HeaderName, lines: &[&str]) -> HeaderMap {
+    fn with(name: &HeaderName, lines: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(&name, HeaderValue::from_str(line).expect("a value"));
+            headers.append(name, HeaderValue::from_str(line).expect("a value"));
         }
         headers
     }
 
     fn control(lines: &[&str]) -> Control {
-        Control::read(&with(CACHE_CONTROL, lines))
+        Control::read(&with(&CACHE_CONTROL, lines))
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
             (&["*"], true),
             (&["not a header name"], true),
         ] {
-            assert_eq!(varies_beyond(&with(VARY, lines), &known), beyond, "{lines:?}");
+            assert_eq!(varies_beyond(&with(&VARY, lines), &known), beyond, "{lines:?}");
         }
     }
 }

@@ -43,9 +43,9 @@ fn parse(line: &[u8], len: u64) -> Wanted {
     for spec in set.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|spec| !spec.is_empty()) {
         any = true;
         match resolve(spec, len) {
-            Some(Some(part)) => parts.push(part),
-            Some(None) => {}
-            None => return Wanted::Whole,
+            Ok(Some(part)) => parts.push(part),
+            Ok(None) => {}
+            Err(NoRange) => return Wanted::Whole,
         }
         if parts.len() > MOST_PARTS {
             return Wanted::Whole;
@@ -62,21 +62,24 @@ fn parse(line: &[u8], len: u64) -> Wanted {
     }
 }
 
-/// One range; `Some(None)` if it lies beyond the end, `None` if it is not a range.
-fn resolve(spec: &[u8], len: u64) -> Option<Option<Part>> {
-    let (first, last) = split(spec, b'-')?;
+/// What is no range at all.
+struct NoRange;
+
+/// One range; `None` if it lies beyond the end.
+fn resolve(spec: &[u8], len: u64) -> Result<Option<Part>, NoRange> {
+    let (first, last) = split(spec, b'-').ok_or(NoRange)?;
     match (first.trim_ascii(), last.trim_ascii()) {
         (b"", last) => {
-            let suffix = number(last)?.min(len);
-            Some((suffix > 0).then_some(Part { start: len - suffix, end: len }))
+            let suffix = number(last).ok_or(NoRange)?.min(len);
+            Ok((suffix > 0).then_some(Part { start: len - suffix, end: len }))
         }
         (first, last) => {
-            let start = number(first)?;
-            let end = if last.is_empty() { u64::MAX } else { number(last)? };
+            let start = number(first).ok_or(NoRange)?;
+            let end = if last.is_empty() { u64::MAX } else { number(last).ok_or(NoRange)? };
             if end < start {
-                return None;
+                return Err(NoRange);
             }
-            Some((start < len).then_some(Part { start, end: end.saturating_add(1).min(len) }))
+            Ok((start < len).then_some(Part { start, end: end.saturating_add(1).min(len) }))
         }
     }
 }

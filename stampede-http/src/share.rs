@@ -84,7 +84,7 @@ mod tests {
     fn others_are_copied_as_the_application_says() {
         #[derive(Debug, PartialEq)]
         struct Odd(u8);
-        assert_eq!(prepare(None, Odd(1), true).1.is_some(), false);
+        assert!(prepare(None, Odd(1), true).1.is_none());
         let by: Copy<Odd> = |odd| Odd(odd.0);
         let (own, shared) = prepare(Some(&by), Odd(1), true);
         assert_eq!((own, copy(Some(&by), &*shared.expect("a shared form"))), (Odd(1), Some(Odd(1))));

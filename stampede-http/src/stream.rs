@@ -265,7 +265,9 @@ fn merged(chunks: &VecDeque<Chunk>) -> Box<[Chunk]> {
     let len: usize = chunks.iter().map(|(_, bytes)| bytes.len()).sum();
     if chunks.len() > 1 && len / chunks.len() < SMALL {
         let mut all = BytesMut::with_capacity(len);
-        chunks.iter().for_each(|(_, bytes)| all.extend_from_slice(bytes));
+        for (_, bytes) in chunks {
+            all.extend_from_slice(bytes);
+        }
         return Box::new([(0, all.freeze())]);
     }
     chunks.iter().cloned().collect()
@@ -340,6 +342,7 @@ impl Cursor {
         let Some(place) = place.filter(|place| !place.left_behind) else {
             return Poll::Ready(Next::Failed(BodyError::left_behind()));
         };
+        let mut replaced = None;
         let next = match at(self.offset, state.chunks.len(), |index| state.chunks.get(index)) {
             Some(bytes) => {
                 self.offset += bytes.len() as u64;
@@ -350,7 +353,7 @@ impl Cursor {
                 Some(Ok(trailers)) => Poll::Ready(Next::End(trailers.clone())),
                 Some(Err(error)) => Poll::Ready(Next::Failed(error.clone())),
                 None => {
-                    place.waker = Some(cx.waker().clone());
+                    replaced = place.waker.replace(cx.waker().clone());
                     Poll::Pending
                 }
             },
@@ -358,7 +361,7 @@ impl Cursor {
         let passed = state.trim();
         let producer = state.producer_to_wake();
         drop(guard);
-        drop(passed);
+        drop((passed, replaced));
         producer.into_iter().for_each(Waker::wake);
         next
     }

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use http::{HeaderName, Response};
 
-    const TTL: Duration = Duration::from_secs(60);
+    const TTL: Duration = Duration::from_mins(1);
 
     fn verdict(config: &Config, status: u16, lines: &[(&str, &str)], said: Option<Duration>) -> Verdict {
         let mut response = Response::builder().status(status);

@@ -85,9 +85,8 @@ impl Clone for Bearing {
 
 impl Bearing {
     /// The same tags, as old as the invalidation `valid_at`.
-    pub(crate) fn as_of(mut self: Box<Self>, valid_at: u64) -> Box<Self> {
-        self.valid_at = AtomicU64::new(valid_at);
-        self
+    pub(crate) fn dated(self, valid_at: u64) -> Self {
+        Self { valid_at: AtomicU64::new(valid_at), ..self }
     }
 
     /// These tags besides, which are as old as the invalidation `valid_at`.

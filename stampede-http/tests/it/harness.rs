@@ -219,8 +219,8 @@ pub(crate) struct Fed(mpsc::UnboundedReceiver<Result<Frame<Bytes>, &'static str>
 pub(crate) struct Feed(mpsc::UnboundedSender<Result<Frame<Bytes>, &'static str>>);
 
 pub(crate) fn fed() -> (Feed, Fed) {
-    let (feed, fed) = mpsc::unbounded_channel();
-    (Feed(feed), Fed(fed))
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Feed(sender), Fed(receiver))
 }
 
 impl Feed {

@@ -81,7 +81,7 @@ impl Site {
 async fn a_response_expires_and_one_run_takes_its_place() {
     let site = site(CacheLayer::new(TTL), &[]);
     assert_eq!(site.text().await, "200 1");
-    advance(TTL - Duration::from_millis(1)).await;
+    advance(Duration::from_millis(9_999)).await;
     let read = site.get().await;
     assert_eq!((read.text(), read.header("age"), read.cache_status()), ("1", "9", "stampede; hit; ttl=0"));
     advance(Duration::from_millis(1)).await;
@@ -292,13 +292,13 @@ async fn a_refresh_that_dies_in_its_body_leaves_the_old_response_in_use() {
             let run = runs.fetch_add(1, SeqCst) + 1;
             async move {
                 let body: Streamed = if run == 2 {
-                    let (feed, fed) = crate::harness::fed();
+                    let (feed, body) = crate::harness::fed();
                     feed.send("half a ");
                     tokio::spawn(async move {
                         tokio::task::yield_now().await;
                         feed.fail();
                     });
-                    fed.map_err(std::io::Error::other).boxed_unsync()
+                    body.map_err(std::io::Error::other).boxed_unsync()
                 } else {
                     Full::from(run.to_string()).map_err(|never| match never {}).boxed_unsync()
                 };

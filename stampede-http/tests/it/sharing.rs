@@ -132,7 +132,7 @@ async fn the_leaders_client_hangs_up_and_the_others_get_the_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_stored_is_finished_though_nobody_is_left_and_one_that_is_not_is_cancelled() {
-    for (layer, runs_after) in [(CacheLayer::new(TTL), 1), (CacheLayer::coalesce_only(), 2)] {
+    for (layer, runs_after) in [(CacheLayer::new(TTL), 1_u64), (CacheLayer::coalesce_only(), 2)] {
         let origin = Origin::gated(|run, _| numbered(run));
         let server = std::sync::Arc::new(origin.serve(layer).await);
         let alone = tokio::spawn({
@@ -147,7 +147,7 @@ async fn a_run_that_is_stored_is_finished_though_nobody_is_left_and_one_that_is_
         crate::harness::until(|| server.store.stats().in_flight == 0).await;
         assert_eq!(server.get("/").await.text(), runs_after.to_string());
         let runs = server.store.stats().runs;
-        assert_eq!((runs.ok, runs.cancelled), (1, runs_after as u64 - 1));
+        assert_eq!((runs.ok, runs.cancelled), (1, runs_after - 1));
     }
 }
 

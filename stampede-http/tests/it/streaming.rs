@@ -62,9 +62,9 @@ async fn a_handler_that_dies_aborts_every_reader_and_nothing_is_stored() {
         feed.send("12345");
         // It dies, or it ends before it has given what it has declared.
         if declared {
-            drop(feed)
+            drop(feed);
         } else {
-            feed.fail()
+            feed.fail();
         }
         for reader in readers {
             read(reader).await.expect_err("a body that looks complete");
