@@ -54,6 +54,7 @@
 //!
 //! # Features
 //!
+//! - `http`: [`http::CacheLayer`](https://docs.rs/stampede-http), for axum, hyper and other tower services.
 //! - `test-util`: TTLs follow tokio's clock, paused or not. For dev-dependencies.
 
 /// Gives an async function one run per key, and its callers a stored result.

@@ -94,6 +94,8 @@ mod exchange;
 mod extensions;
 mod fill;
 mod future;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod headers;
 mod key;
 mod layer;
@@ -114,3 +116,13 @@ pub use extensions::{NoCache, StoreFor, Tags};
 pub use future::ResponseFuture;
 pub use layer::{CacheLayer, Collected, RequestBodies, Untouched};
 pub use service::CacheService;
+
+/// What the fuzz targets call. Not a stable interface.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod __fuzzing {
+    /// Gives the parsers of headers these bytes.
+    pub fn check_headers(data: &[u8]) {
+        crate::fuzzing::check_headers(data);
+    }
+}

@@ -126,7 +126,13 @@ where
                     let shared = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     share::copy(config.share_error.as_deref(), &**shared)
                 });
-                return shared.map_or_else(|| refused(StatusCode::BAD_GATEWAY), Err);
+                return shared.map_or_else(
+                    || {
+                        warn_about_error(&config);
+                        refused(StatusCode::BAD_GATEWAY)
+                    },
+                    Err,
+                );
             }
             Some(Err(Failure::RunLimit | Failure::Timeout)) => return refused(StatusCode::GATEWAY_TIMEOUT),
             Some(Err(Failure::CircuitOpen | Failure::Lost)) => return refused(StatusCode::SERVICE_UNAVAILABLE),
@@ -229,6 +235,17 @@ async fn from_get<RB>(config: &Config, parts: &Parts, key: &RequestKey) -> Optio
     __hosting::count_fresh(&config.store());
     let did = did(&exchange, false, true);
     Some(answer::shared(&exchange, reader, None, parts, did, config))
+}
+
+/// Once: those who wait for a run get less than it has to say.
+fn warn_about_error(config: &Config) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        tracing::warn!(
+            cache = config.public_name(),
+            "an error of the service cannot be copied for those who waited, who get a 502: say `share_error`"
+        );
+    });
 }
 
 fn did(exchange: &Exchange, own: bool, at_once: bool) -> Did {
