@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::control;
 use crate::headers::shareable;
+use crate::key::RequestKey;
 use crate::stream::Stream;
 
 /// The number of a run of a handler: tells whose answer an answer is.
@@ -62,6 +63,8 @@ pub(crate) struct Exchange {
     pub(crate) public: bool,
     /// Whether it is, or is going to be, stored.
     pub(crate) stored: bool,
+    /// What its key takes in memory.
+    key_size: usize,
     born: Instant,
     /// The time that it had spent in other caches.
     age: Duration,
@@ -80,6 +83,7 @@ impl Exchange {
         stream: Arc<Stream>,
         expected: Option<u64>,
         config: &Config,
+        key: &RequestKey,
         public: bool,
         stored: bool,
     ) -> Self {
@@ -102,6 +106,7 @@ impl Exchange {
             headers,
             stream,
             public,
+            key_size: key.size(),
             stored,
             born: Instant::now(),
             age,
@@ -116,7 +121,7 @@ impl Exchange {
             (None, Some(expected)) => usize::try_from(expected).unwrap_or(usize::MAX),
             _ => self.stream.cost(),
         };
-        512_usize.saturating_add(head).saturating_add(body)
+        512_usize.saturating_add(self.key_size + head).saturating_add(body)
     }
 
     /// The length of the body, if it is known.

@@ -90,6 +90,19 @@ impl RequestKey {
         Self { class, body: Bytes::new(), ..self.clone() }
     }
 
+    /// About how many bytes it has.
+    pub(crate) fn size(&self) -> usize {
+        let place = match &self.place {
+            Place::Url { scheme, authority, host, path } => scheme.len() + authority.len() + host.len() + path.len(),
+            Place::Own(words) => words.len(),
+        };
+        let lines = |(name, lines): &(HeaderName, Vec<HeaderValue>)| {
+            name.as_str().len() + lines.iter().map(HeaderValue::len).sum::<usize>()
+        };
+        let headers: usize = self.headers.iter().map(lines).sum();
+        place + headers + self.body.len() + self.part.as_ref().map_or(0, String::len)
+    }
+
     /// What all entries of the URL have in common, as text.
     pub(crate) fn url(&self) -> String {
         match &self.place {

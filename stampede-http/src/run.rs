@@ -19,6 +19,7 @@ use stampede_runtime::{CircuitOpen, Timeout};
 use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
+use crate::body::Reader;
 use crate::config::{Config, Responses};
 use crate::exchange::{Answer, Exchange, RunId, declared, expected};
 use crate::extensions::{NoCache, StoreFor, Tags};
@@ -60,7 +61,8 @@ impl From<CircuitOpen> for Failure {
 /// What only the caller gets whose run it was.
 pub(crate) enum Mine<B, E> {
     Whole(Response<B>),
-    Head(response::Parts),
+    /// The body is shared, and there is a place for it among the readers.
+    Head(response::Parts, Option<Reader>),
     Error(E),
 }
 
@@ -141,9 +143,12 @@ where
         };
         let stored = !terms.failure && !terms.ttl.is_zero();
         let stream = Arc::new(Stream::new(config.max_body));
+        if !stored {
+            stream.is_for_readers_only();
+        }
         // What a HEAD's head declares is the length of GET's body.
         let known = if is_head { declared(&head.headers) } else { len };
-        let exchange = Exchange::new(id, &head, Arc::clone(&stream), known, &config, terms.public, stored);
+        let exchange = Exchange::new(id, &head, Arc::clone(&stream), known, &config, &key, terms.public, stored);
         let exchange = Arc::new(exchange);
         let declared = if is_head { None } else { declared(&head.headers) };
         let mut fill = Fill::new(body, Arc::clone(&stream), declared);
@@ -158,11 +163,11 @@ where
         if ended {
             drop(fill);
             let ttl = if failed { Duration::ZERO } else { granted(&config, &hosted, &head, &exchange, terms.ttl) };
-            Slot::put(&slot, id, Mine::Head(head));
+            Slot::put(&slot, id, Mine::Head(head, Reader::new(&exchange)));
             settle_at_once(&hosted, &exchange, &terms, ttl);
         } else {
             let later = Later { config, hosted: hosted.clone(), key, head: clone_of(&head), run: id, terms, deadline };
-            Slot::put(&slot, id, Mine::Head(head));
+            Slot::put(&slot, id, Mine::Head(head, Reader::new(&exchange)));
             later.begin(fill);
         }
         if failed { Err(Failure::Response(exchange)) } else { Ok(Answer::Shared(exchange)) }
@@ -348,7 +353,7 @@ impl Outside {
         let Self { config, responses, key, fence, hosted } = self;
         let stream = Arc::new(Stream::new(config.max_body));
         let len = expected(&head.headers, &body, false);
-        let exchange = Exchange::new(RunId::next(), head, Arc::clone(&stream), len, &config, true, true);
+        let exchange = Exchange::new(RunId::next(), head, Arc::clone(&stream), len, &config, &key, true, true);
         let exchange = Arc::new(exchange);
         let mut fill = Fill::new(body, stream, declared(&head.headers));
         let (head, weak) = (clone_of(head), Arc::downgrade(&exchange));

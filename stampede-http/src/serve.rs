@@ -138,12 +138,14 @@ where
             Some(Err(Failure::CircuitOpen | Failure::Lost)) => return refused(StatusCode::SERVICE_UNAVAILABLE),
         };
         if let Some(exchange) = exchange {
-            let own = slot.take(exchange.run);
+            let (own, place) = match slot.take(exchange.run) {
+                Some(Mine::Head(head, place)) => (Some(head), place),
+                _ => (None, None),
+            };
             // One that has failed meanwhile is about to be forgotten.
             let usable = failed || own.is_some() || !at_once || !exchange.stream.has_failed();
-            if usable && let Some(reader) = Reader::new(&exchange) {
+            if usable && let Some(reader) = place.or_else(|| Reader::new(&exchange)) {
                 let did = did(&exchange, own.is_some(), at_once);
-                let own = own.and_then(|mine| if let Mine::Head(head) = mine { Some(head) } else { None });
                 return Ok(answer::shared(&exchange, reader, own, &parts, did, &config));
             }
         }

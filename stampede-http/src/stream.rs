@@ -11,7 +11,9 @@
 //! 3. The end is set once, and is final: complete, with trailers or without, or failed. Every reader that has not been left
 //!    behind sees it after the last byte, and nobody sees a complete end of a failed body.
 //! 4. A body that is complete and has not outgrown its limit is published in `whole`, which is read without the lock.
-//! 5. Wakers are woken, and bytes and errors dropped, outside the lock.
+//! 5. A body that is for its readers only is given up when the last one leaves, and one that has lost its start likewise.
+//!    Whoever comes before the producer has noticed has come in time.
+//! 6. Wakers are woken, and bytes and errors dropped, outside the lock.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -59,6 +61,8 @@ struct State {
     end: Option<Result<Option<HeaderMap>, BodyError>>,
     readers: Vec<Option<Place>>,
     producer: Option<Waker>,
+    /// It is of use to its readers only, and is given up when the last one leaves.
+    ephemeral: bool,
     /// Nobody has a use for the body any more.
     abandoned: bool,
 }
@@ -99,6 +103,11 @@ impl Stream {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under the lock leaves it half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The body is not going to be stored: it is given up when its last reader leaves.
+    pub(crate) fn is_for_readers_only(&self) {
+        self.lock().ephemeral = true;
     }
 
     /// The body, if it is complete and all there.
@@ -207,7 +216,7 @@ impl Stream {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// A reader at this offset; `None` if what is there has been let go.
+    /// A reader at this offset; `None` if what is there has been let go, or all of it has been given up.
     pub(crate) fn read_from(self: &Arc<Self>, offset: u64) -> Option<Cursor> {
         if self.whole.get().is_some() {
             return Some(Cursor { stream: Arc::clone(self), offset, place: None });
@@ -215,6 +224,13 @@ impl Stream {
         let mut state = self.lock();
         if state.chunks.front().map_or(state.len, |(start, _)| *start) > offset {
             return None;
+        }
+        if state.abandoned {
+            if state.end.is_some() {
+                return None;
+            }
+            // In time: the producer has not been there yet.
+            state.abandoned = false;
         }
         let place = Some(Place { offset, ..Place::default() });
         let index = state.readers.iter().position(Option::is_none).unwrap_or(state.readers.len());
@@ -255,7 +271,7 @@ impl State {
 
     /// The producer, if it may have to know that a reader has moved on, or waits, or is gone.
     fn producer_to_wake(&mut self) -> Option<Waker> {
-        if self.outgrown { self.producer.take() } else { None }
+        if self.outgrown || self.abandoned { self.producer.take() } else { None }
     }
 }
 
@@ -372,9 +388,11 @@ impl Drop for Cursor {
         let Some(index) = self.place else { return };
         let mut state = self.stream.lock();
         let place = state.readers.get_mut(index).and_then(Option::take);
-        // Whose start is gone has no readers to come.
-        let is_begun = state.chunks.front().is_none_or(|(start, _)| *start > 0);
-        state.abandoned |= state.outgrown && is_begun && state.readers.iter().all(Option::is_none);
+        // What has lost its start has no readers to come.
+        let is_cut = state.outgrown && state.chunks.front().is_none_or(|(start, _)| *start > 0);
+        if (state.ephemeral || is_cut) && state.readers.iter().all(Option::is_none) {
+            state.abandoned = true;
+        }
         let passed = state.trim();
         let producer = state.producer_to_wake();
         drop(state);
