@@ -51,7 +51,7 @@ fn parse(line: &[u8], len: u64) -> Wanted {
             return Wanted::Whole;
         }
     }
-    let total: u64 = parts.iter().map(|part| part.end - part.start).sum();
+    let total = parts.iter().fold(0u64, |total, part| total.saturating_add(part.end - part.start));
     match parts.len() {
         0 if any => Wanted::Nothing,
         0 => Wanted::Whole,
@@ -131,6 +131,7 @@ mod tests {
             assert_eq!(parse(line.as_bytes(), 10), expected, "{line}");
         }
         assert_eq!(parse(b"bytes=0-0", 0), Wanted::Nothing);
+        assert_eq!(parse(b"bytes=0-,0-", u64::MAX), Wanted::Whole);
         let many: Vec<String> = (0..40).step_by(2).map(|n| format!("{n}-{n}")).collect();
         assert_eq!(parse(format!("bytes={}", many.join(",")).as_bytes(), 1000), Wanted::Whole);
     }
