@@ -69,7 +69,10 @@ fn parts_are_within(headers: &HeaderMap, len: u64) {
     if let Wanted::Parts(parts) = wanted(headers, len) {
         assert!(!parts.is_empty());
         assert!(parts.iter().all(|part| part.start < part.end && part.end <= len));
-        assert!(parts.len() == 1 || parts.iter().map(|part| u128::from(part.end - part.start)).sum::<u128>() <= u128::from(len));
+        assert!(
+            parts.len() == 1
+                || parts.iter().map(|part| u128::from(part.end - part.start)).sum::<u128>() <= u128::from(len)
+        );
     }
 }
 

@@ -51,13 +51,13 @@ fn parse(line: &[u8], len: u64) -> Wanted {
             return Wanted::Whole;
         }
     }
-    let total = parts.iter().fold(0u64, |total, part| total.saturating_add(part.end - part.start));
+    let total: u128 = parts.iter().map(|part| u128::from(part.end - part.start)).sum();
     match parts.len() {
         0 if any => Wanted::Nothing,
         0 => Wanted::Whole,
         1 => Wanted::Parts(parts),
         // Overlapping parts that add up to more than there is are no way to save anything.
-        _ if total > len => Wanted::Whole,
+        _ if total > u128::from(len) => Wanted::Whole,
         _ => Wanted::Parts(parts),
     }
 }

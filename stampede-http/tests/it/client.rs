@@ -60,8 +60,9 @@ async fn a_client_that_cannot_connect_has_its_own_error_and_an_old_response_if_t
     drop(server);
     // It takes a moment until nobody listens any more.
     let mut refused = None;
-    for _ in 0..1000 {
-        let other = Request::get(format!("{uri}other")).body(Empty::new()).unwrap();
+    for n in 0..10_000 {
+        // Each for the first time: there is no old response.
+        let other = Request::get(format!("{uri}{n}")).body(Empty::new()).unwrap();
         refused = client.clone().oneshot(other).await.err();
         if refused.is_some() {
             break;
