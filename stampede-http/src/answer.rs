@@ -43,12 +43,13 @@ pub(crate) fn shared<B>(
     did: Did,
     config: &Config,
 ) -> Response<ResponseBody<B>> {
+    let is_own = own.is_some();
     let mut head = own.unwrap_or_else(|| {
         let mut head = Response::new(()).into_parts().0;
         (head.status, head.version, head.headers) = (exchange.status, exchange.version, exchange.headers.clone());
         head
     });
-    if matches!(did, Did::Hit { .. }) {
+    if !is_own && (matches!(did, Did::Hit { .. }) || exchange.age() > 0) {
         head.headers.insert(AGE, exchange.age().into());
     }
     if let Some(etag) = exchange.generated_etag() {

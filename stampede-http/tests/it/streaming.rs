@@ -154,6 +154,35 @@ async fn a_body_that_is_stored_is_finished_though_nobody_reads_and_one_that_is_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_was_voided_before_it_was_stored_is_given_up_with_its_last_reader() {
+    let (feed, body) = fed();
+    let (gate, body) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(std::sync::Mutex::new(Some(body))));
+    let page = {
+        let gate = Arc::clone(&gate);
+        move || async move {
+            gate.acquire().await.unwrap().forget();
+            axum::body::Body::new(body.lock().unwrap().take().expect("one run"))
+        }
+    };
+    let store = stampede::Store::builder().build();
+    let app = axum::Router::new().route("/", axum::routing::get(page).post(|| async { "written" }));
+    let server = Arc::new(crate::harness::Server::of(app.layer(CacheLayer::new(TTL).store(&store))).await);
+    let reader = tokio::spawn({
+        let server = Arc::clone(&server);
+        async move { server.begin(request("GET", "/", &[])).await }
+    });
+    until(|| store.stats().waiting == 1).await;
+    server.send(request("POST", "/", &[])).await;
+    gate.add_permits(1);
+    let mut reader = reader.await.unwrap();
+    feed.send("one");
+    chunk(reader.body_mut()).await.unwrap();
+    assert!(!feed.is_closed());
+    drop(reader);
+    until(|| feed.is_closed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_who_come_while_the_body_streams_share_it_even_if_it_is_not_stored() {
     let ((feed, body), (again, next_body)) = (fed(), fed());
     let origin = streaming(vec![body, next_body], &[]);
