@@ -14,7 +14,7 @@ use http_body::Body;
 
 use crate::body::{Piece, Reader, ResponseBody};
 use crate::config::Config;
-use crate::exchange::{Exchange, declared};
+use crate::exchange::{Exchange, Hit, declared};
 use crate::range::{self, Part, Wanted};
 use crate::status::Did;
 use crate::validators::{allows_part, is_unchanged};
@@ -44,18 +44,33 @@ pub(crate) fn shared<B>(
     config: &Config,
 ) -> Response<ResponseBody<B>> {
     let is_own = own.is_some();
+    let finish = |headers: &mut HeaderMap| {
+        if !is_own && (matches!(did, Did::Hit { .. }) || exchange.age() > 0) {
+            headers.insert(AGE, exchange.age().into());
+        }
+        if let Some(etag) = exchange.generated_etag() {
+            headers.entry(ETAG).or_insert_with(|| etag.clone());
+        }
+        mark(headers, config, did);
+    };
     let mut head = own.unwrap_or_else(|| {
         let mut head = Response::new(()).into_parts().0;
-        (head.status, head.version, head.headers) = (exchange.status, exchange.version, exchange.headers.clone());
+        (head.status, head.version) = (exchange.status, exchange.version);
         head
     });
-    if !is_own && (matches!(did, Did::Hit { .. }) || exchange.age() > 0) {
-        head.headers.insert(AGE, exchange.age().into());
+    match did {
+        // Its body is complete, so its headers are as well.
+        Did::Hit { ttl: Some(ttl) } if !is_own => {
+            let Config { cache_status, x_cache, .. } = *config;
+            head.headers = exchange.headers_of_hit(Hit { age: exchange.age(), ttl, cache_status, x_cache }, finish);
+        }
+        _ => {
+            if !is_own {
+                head.headers = exchange.headers.clone();
+            }
+            finish(&mut head.headers);
+        }
     }
-    if let Some(etag) = exchange.generated_etag() {
-        head.headers.entry(ETAG).or_insert_with(|| etag.clone());
-    }
-    mark(&mut head.headers, config, did);
     let body = match cut(&mut head, request, exchange.len()) {
         Cut::Whole => ResponseBody::shared(reader),
         Cut::Nothing => ResponseBody::empty(),

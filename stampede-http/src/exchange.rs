@@ -1,7 +1,7 @@
 //! What the cache shares and stores: the head of a response, and a body that may still be on its way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_LENGTH, DATE, ETAG};
@@ -73,6 +73,17 @@ pub(crate) struct Exchange {
     /// Its tag, once its body is complete, if it had none and is to have one.
     etag: OnceLock<Option<HeaderValue>>,
     generates_etag: bool,
+    /// The headers of a hit as they were last given, and what they said.
+    hit: Mutex<Option<(Hit, Arc<HeaderMap>)>>,
+}
+
+/// What the headers of a hit say: they stay the same for a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hit {
+    pub(crate) age: u64,
+    pub(crate) ttl: i64,
+    pub(crate) cache_status: bool,
+    pub(crate) x_cache: bool,
 }
 
 impl Exchange {
@@ -112,6 +123,7 @@ impl Exchange {
             age,
             fresh_until: OnceLock::new(),
             etag: OnceLock::new(),
+            hit: Mutex::new(None),
         }
     }
 
@@ -150,6 +162,20 @@ impl Exchange {
     /// The seconds since it came from where it came from.
     pub(crate) fn age(&self) -> u64 {
         (self.age + self.born.elapsed()).as_secs()
+    }
+
+    /// The headers of a hit, as `make` makes them of its own.
+    pub(crate) fn headers_of_hit(&self, hit: Hit, make: impl FnOnce(&mut HeaderMap)) -> HeaderMap {
+        let last = self.hit.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((last, headers)) = last
+            && last == hit
+        {
+            return HeaderMap::clone(&headers);
+        }
+        let mut headers = self.headers.clone();
+        make(&mut headers);
+        *self.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some((hit, Arc::new(headers.clone())));
+        headers
     }
 
     /// The tag that was made of its bytes.

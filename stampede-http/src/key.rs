@@ -1,7 +1,5 @@
 //! The key of a request: what has to be equal for two requests to have one answer. Compared in full.
 
-use std::hash::{Hash, Hasher};
-
 use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
@@ -35,7 +33,7 @@ impl Class {
 }
 
 /// The key of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RequestKey {
     pub(crate) class: Class,
     place: Place,
@@ -46,31 +44,18 @@ pub(crate) struct RequestKey {
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Place {
-    Url {
-        scheme: String,
-        authority: String,
-        /// The `Host` line, where it says something else.
-        host: Vec<u8>,
-        path: String,
-    },
+    /// Scheme, authority, the `Host` line where it says something else, path and query; between them bytes that none of
+    /// them can contain.
+    Url(Vec<u8>),
     /// The application says it in its own words.
     Own(String),
 }
 
 impl RequestKey {
     pub(crate) fn new(class: Class, request: &Parts, headers: &[HeaderName], body: Bytes) -> Self {
-        let uri = &request.uri;
-        let authority = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase()).unwrap_or_default();
-        let host = request.headers.get(HOST).map(|host| host.as_bytes().to_ascii_lowercase()).unwrap_or_default();
-        let host = if host == authority.as_bytes() { Vec::new() } else { host };
-        let place = Place::Url {
-            scheme: uri.scheme_str().unwrap_or_default().to_ascii_lowercase(),
-            authority,
-            host,
-            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
-        };
+        let place = Place::Url(url(request));
         let lines = |name: &HeaderName| request.headers.get_all(name).iter().cloned().collect();
         let headers = headers.iter().map(|name| (name.clone(), lines(name))).collect();
         Self { class, place, headers, body, part: None }
@@ -93,7 +78,7 @@ impl RequestKey {
     /// About how many bytes it has.
     pub(crate) fn size(&self) -> usize {
         let place = match &self.place {
-            Place::Url { scheme, authority, host, path } => scheme.len() + authority.len() + host.len() + path.len(),
+            Place::Url(url) => url.len(),
             Place::Own(words) => words.len(),
         };
         let lines = |(name, lines): &(HeaderName, Vec<HeaderValue>)| {
@@ -106,9 +91,7 @@ impl RequestKey {
     /// What all entries of the URL have in common, as text.
     pub(crate) fn url(&self) -> String {
         match &self.place {
-            Place::Url { scheme, authority, host, path } => {
-                format!("{scheme} {authority} {} {path}", String::from_utf8_lossy(host))
-            }
+            Place::Url(url) => String::from_utf8_lossy(url).into_owned(),
             Place::Own(words) => format!("= {words}"),
         }
     }
@@ -125,9 +108,7 @@ impl Serialize for RawBytes<'_> {
 impl Serialize for Place {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Url { scheme, authority, host, path } => {
-                (scheme.as_str(), authority.as_str(), RawBytes(host), path.as_str()).serialize(serializer)
-            }
+            Self::Url(url) => serializer.serialize_bytes(url),
             Self::Own(words) => serializer.serialize_str(words),
         }
     }
@@ -153,19 +134,22 @@ impl Serialize for RequestKey {
     }
 }
 
-impl Hash for RequestKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.class.hash(state);
-        match &self.place {
-            Place::Url { authority, host, path, .. } => (authority, host, path).hash(state),
-            Place::Own(words) => words.hash(state),
-        }
-        for (name, lines) in &self.headers {
-            (name, lines).hash(state);
-        }
-        self.body.hash(state);
-        self.part.hash(state);
+/// See [`Place::Url`].
+fn url(request: &Parts) -> Vec<u8> {
+    const BETWEEN: u8 = 0;
+    let uri = &request.uri;
+    let authority = uri.authority().map_or("", |authority| authority.as_str()).as_bytes();
+    let host = request.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    let host = if host.eq_ignore_ascii_case(authority) { b"" } else { host };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes();
+    let scheme = uri.scheme_str().unwrap_or_default().as_bytes();
+    let mut url = Vec::with_capacity(scheme.len() + authority.len() + host.len() + path.len() + 3);
+    for part in [scheme, authority, host] {
+        url.extend(part.iter().map(u8::to_ascii_lowercase));
+        url.push(BETWEEN);
     }
+    url.extend_from_slice(path);
+    url
 }
 
 #[cfg(test)]
@@ -214,21 +198,7 @@ mod tests {
     #[test]
     fn what_makes_no_difference_has_the_same() {
         assert_eq!(key("/a", &[("host", "One")], &[]), key("/a", &[("host", "one")], &[]));
-        assert_eq!(
-            key("http://One/a", &[("host", "one")], &[]),
-            key("http://one/a", &[], &[]).with_host_of_authority()
-        );
+        assert_eq!(key("http://One/a", &[("host", "one")], &[]), key("http://one/a", &[("host", "ONE")], &[]));
         assert_eq!(key("/a", &[("accept", "x")], &[]), key("/a", &[("accept", "y")], &[]));
-    }
-
-    impl RequestKey {
-        fn with_host_of_authority(self) -> Self {
-            match self.place {
-                Place::Url { scheme, authority, path, .. } => {
-                    Self { place: Place::Url { scheme, authority, host: Vec::new(), path }, ..self }
-                }
-                Place::Own(_) => self,
-            }
-        }
     }
 }

@@ -88,15 +88,16 @@ where
         } else {
             responses
         };
-        let (key, slot) = (Arc::new(key), Slot::new());
+        // For a run, if there has to be one.
+        let mut slot: Option<Arc<Slot<RB, S::Error>>> = None;
         let mut spare = Some((service, body));
-        let call = responses.try_get_with(&*key, || {
+        let call = responses.try_get_with(&key, || {
             let job = spare.take().map(|(service, body)| Job {
                 service,
                 request: Request::from_parts(unconditional(&parts), body),
-                key: Arc::clone(&key),
+                key: Arc::new(key.clone()),
                 config: Arc::clone(&config),
-                slot: Arc::downgrade(&slot),
+                slot: Arc::downgrade(slot.insert(Slot::new())),
             });
             async move {
                 match job {
@@ -106,20 +107,21 @@ where
             }
         });
         let (outcome, at_once) = Caught { call, at_once: true }.await;
+        let mine = |run| slot.as_ref().and_then(|slot| slot.take(run));
         let refused = |status| Ok(answer::refusal(status, &config, Did::Forward { why: Why::Miss, stored: false }));
         let (exchange, failed) = match outcome {
             None => return refused(StatusCode::INTERNAL_SERVER_ERROR),
             Some(Ok(Answer::Shared(exchange))) => (Some(exchange), false),
             Some(Err(Failure::Response(exchange))) => (Some(exchange), true),
             Some(Ok(Answer::Exclusive(run)) | Err(Failure::Exclusive(run))) => {
-                if let Some(Mine::Whole(response)) = slot.take(run) {
+                if let Some(Mine::Whole(response)) = mine(run) {
                     let did = Did::Forward { why: Why::Miss, stored: false };
                     return Ok(answer::exclusive(response, &parts, did, &config));
                 }
                 (None, false)
             }
             Some(Err(Failure::Service(run, shared))) => {
-                if let Some(Mine::Error(error)) = slot.take(run) {
+                if let Some(Mine::Error(error)) = mine(run) {
                     return Err(error);
                 }
                 let shared = shared.as_ref().and_then(|shared| {
@@ -138,7 +140,7 @@ where
             Some(Err(Failure::CircuitOpen | Failure::Lost)) => return refused(StatusCode::SERVICE_UNAVAILABLE),
         };
         if let Some(exchange) = exchange {
-            let (own, place) = match slot.take(exchange.run) {
+            let (own, place) = match mine(exchange.run) {
                 Some(Mine::Head(head, place)) => (Some(head), place),
                 _ => (None, None),
             };
