@@ -14,6 +14,7 @@ use crate::control;
 use crate::headers::shareable;
 use crate::key::RequestKey;
 use crate::stream::Stream;
+use crate::verdict::Terms;
 
 /// The number of a run of a handler: tells whose answer an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +96,7 @@ impl Exchange {
         expected: Option<u64>,
         config: &Config,
         key: &RequestKey,
-        public: bool,
-        stored: bool,
+        terms: &Terms,
     ) -> Self {
         let mut headers = shareable(&head.headers, &config.personal_headers);
         // So that it does not grow younger on its way.
@@ -116,9 +116,9 @@ impl Exchange {
             generates_etag: config.etag && head.status == StatusCode::OK && !headers.contains_key(ETAG),
             headers,
             stream,
-            public,
+            public: terms.public,
             key_size: key.size(),
-            stored,
+            stored: terms.stored(),
             born: Instant::now(),
             age,
             fresh_until: OnceLock::new(),

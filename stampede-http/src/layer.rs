@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::exchange::Answer;
 use crate::headers::Names;
 use crate::service::CacheService;
-use crate::share::Copy as CopyError;
+use crate::share::CopyError;
 
 /// A tower layer that gives HTTP handlers one run per URL, and their callers a stored response.
 ///

@@ -141,14 +141,13 @@ where
                 return if failure { Err(Failure::Exclusive(id)) } else { Ok(Answer::Exclusive(id)) };
             }
         };
-        let stored = !terms.failure && !terms.ttl.is_zero();
         let stream = Arc::new(Stream::new(config.max_body));
-        if !stored {
+        if !terms.stored() {
             stream.is_for_readers_only();
         }
         // What a HEAD's head declares is the length of GET's body.
         let known = if is_head { declared(&head.headers) } else { len };
-        let exchange = Exchange::new(id, &head, Arc::clone(&stream), known, &config, &key, terms.public, stored);
+        let exchange = Exchange::new(id, &head, Arc::clone(&stream), known, &config, &key, &terms);
         let exchange = Arc::new(exchange);
         let declared = if is_head { None } else { declared(&head.headers) };
         let mut fill = Fill::new(body, Arc::clone(&stream), declared);
@@ -333,7 +332,7 @@ impl Drop for Settling {
     }
 }
 
-/// Stores the response of a run outside all flights, once it is complete: see [`crate::credentials`].
+/// Stores the response of a run outside all flights, once it is complete.
 pub(crate) struct Outside {
     pub(crate) config: Arc<Config>,
     pub(crate) responses: Responses,
@@ -353,7 +352,7 @@ impl Outside {
         let Self { config, responses, key, fence, hosted } = self;
         let stream = Arc::new(Stream::new(config.max_body));
         let len = expected(&head.headers, &body, false);
-        let exchange = Exchange::new(RunId::next(), head, Arc::clone(&stream), len, &config, &key, true, true);
+        let exchange = Exchange::new(RunId::next(), head, Arc::clone(&stream), len, &config, &key, &terms);
         let exchange = Arc::new(exchange);
         let mut fill = Fill::new(body, stream, declared(&head.headers));
         let (head, weak) = (clone_of(head), Arc::downgrade(&exchange));

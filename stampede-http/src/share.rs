@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 type Boxed = Box<dyn Error + Send + Sync>;
 /// What an error is copied by.
-pub(crate) type Copy<E> = fn(&E) -> E;
+pub(crate) type CopyError<E> = fn(&E) -> E;
 
 /// One caller's view of an error that is shared: the same message and the same source chain.
 struct View(Arc<dyn Error + Send + Sync>);
@@ -30,7 +30,7 @@ impl Error for View {
     }
 }
 
-/// An error, and what copies of it for others can be made of: by `copy`, which is a [`Copy<E>`], or as views if it is a
+/// An error, and what copies of it for others can be made of: by `copy`, which is a [`CopyError<E>`], or as views if it is a
 /// boxed error. `several`: there is somebody else.
 pub(crate) fn prepare<E: Send + 'static>(
     copy: Option<&(dyn Any + Send + Sync)>,
@@ -40,7 +40,7 @@ pub(crate) fn prepare<E: Send + 'static>(
     if !several {
         return (error, None);
     }
-    if let Some(copy) = copy.and_then(|copy| copy.downcast_ref::<Copy<E>>()) {
+    if let Some(copy) = copy.and_then(|copy| copy.downcast_ref::<CopyError<E>>()) {
         let shared = copy(&error);
         return (error, Some(Box::new(shared)));
     }
@@ -59,7 +59,7 @@ pub(crate) fn prepare<E: Send + 'static>(
 
 /// One more copy.
 pub(crate) fn copy<E: 'static>(copy: Option<&(dyn Any + Send + Sync)>, shared: &(dyn Any + Send)) -> Option<E> {
-    if let Some(copy) = copy.and_then(|copy| copy.downcast_ref::<Copy<E>>()) {
+    if let Some(copy) = copy.and_then(|copy| copy.downcast_ref::<CopyError<E>>()) {
         return shared.downcast_ref::<E>().map(copy);
     }
     let shared = shared.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
@@ -85,7 +85,7 @@ mod tests {
         #[derive(Debug, PartialEq)]
         struct Odd(u8);
         assert!(prepare(None, Odd(1), true).1.is_none());
-        let by: Copy<Odd> = |odd| Odd(odd.0);
+        let by: CopyError<Odd> = |odd| Odd(odd.0);
         let (own, shared) = prepare(Some(&by), Odd(1), true);
         assert_eq!((own, copy(Some(&by), &*shared.expect("a shared form"))), (Odd(1), Some(Odd(1))));
     }

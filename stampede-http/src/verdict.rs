@@ -42,6 +42,13 @@ pub(crate) struct Terms {
     pub(crate) failure: bool,
 }
 
+impl Terms {
+    /// Whether it is going to be stored.
+    pub(crate) fn stored(&self) -> bool {
+        !self.failure && !self.ttl.is_zero()
+    }
+}
+
 /// `said`: the TTL by what the handler has said about it, if it has; zero if it is not to be stored. `len`: the
 /// length of the body, as far as it is known beforehand.
 pub(crate) fn judge(head: &response::Parts, config: &Config, said: Option<Duration>, len: Option<u64>) -> Verdict {

@@ -55,6 +55,30 @@ async fn freshness_counts_from_the_end_of_the_body() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_voids_a_response_does_so_while_its_body_streams_and_after() {
+    for after in [false, true] {
+        let ((feed, body), (next, next_body)) = (fed(), fed());
+        let origin = streaming(vec![body, next_body], &[]);
+        let server = origin.serve(CacheLayer::new(TTL).tags(["all"])).await;
+        let reader = server.begin(request("GET", "/", &[])).await;
+        feed.send("one");
+        if !after {
+            server.store.invalidate_tag("all").await;
+        }
+        drop(feed);
+        assert_eq!(read(reader).await.unwrap().text(), "one");
+        if after {
+            let settled = || async { server.get("/").await.cache_status() == "stampede; hit; ttl=3599" };
+            while !settled().await {}
+            server.store.invalidate_tag("all").await;
+        }
+        next.send("two");
+        drop(next);
+        assert_eq!((server.get("/").await.text(), origin.runs()), ("two", 2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_dies_aborts_every_reader_and_nothing_is_stored() {
     for declared in [false, true] {
         let ((feed, body), (next, next_body)) = (fed(), fed());
