@@ -8,7 +8,7 @@ use http::{Method, StatusCode, header};
 use stampede::http::CacheLayer;
 use tokio::task::JoinSet;
 
-use crate::harness::{Origin, Server, TTL, numbered, request, with};
+use crate::harness::{Origin, Server, TTL, numbered, request, until, with};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_is_stored_for_those_who_come_later() {
@@ -38,30 +38,31 @@ async fn repro_keys_that_leave_out_half_of_the_request() {
     assert_eq!(server.get("/a?x=2").await.text(), "3");
 }
 
+/// So many callers at once, without sockets, which are scarcer than callers.
+fn crowd(app: &axum::Router, callers: usize) -> JoinSet<(StatusCode, bytes::Bytes)> {
+    let mut crowd = JoinSet::new();
+    for _ in 0..callers {
+        let app = app.clone();
+        crowd.spawn(async move {
+            let request = http::Request::get("/").body(Body::empty()).unwrap();
+            let response = tower::ServiceExt::oneshot(app, request).await.unwrap();
+            (response.status(), axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap())
+        });
+    }
+    crowd
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_requests_for_a_cold_url_are_one_run() {
     let origin = Origin::gated(|run, _| numbered(run));
-    let server = std::sync::Arc::new(origin.serve(CacheLayer::new(TTL)).await);
-    // A hundred connections of a hundred requests each: sockets are scarcer than callers.
-    let app = {
-        let layer = CacheLayer::new(TTL).store(&server.store).name("many");
-        origin.app().layer(layer)
-    };
-    let mut callers = JoinSet::new();
-    for _ in 0..10_000 {
-        let app = app.clone();
-        callers.spawn(async move {
-            let request = http::Request::get("/cold").body(Body::empty()).unwrap();
-            let response = tower::ServiceExt::oneshot(app, request).await.unwrap();
-            axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap()
-        });
-    }
-    server.waiting(10_000).await;
+    let store = stampede::Store::builder().build();
+    let mut callers = crowd(&origin.app().layer(CacheLayer::new(TTL).store(&store)), 10_000);
+    until(|| store.stats().waiting == 10_000).await;
     origin.open_gate(1);
-    while let Some(body) = callers.join_next().await {
-        assert_eq!(body.unwrap(), "1");
+    while let Some(answer) = callers.join_next().await {
+        assert_eq!(answer.unwrap(), (StatusCode::OK, "1".into()));
     }
-    assert_eq!(origin.runs(), 1);
+    assert_eq!((origin.runs(), store.stats().runs_saved()), (1, 9_999));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,21 +72,38 @@ async fn a_thousand_callers_of_a_503_are_one_run() {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         response
     });
-    let server = std::sync::Arc::new(origin.serve(CacheLayer::new(TTL)).await);
-    let mut callers = JoinSet::new();
-    for _ in 0..400 {
-        let server = std::sync::Arc::clone(&server);
-        callers.spawn(async move { server.get("/down").await });
-    }
-    server.waiting(400).await;
+    let store = stampede::Store::builder().build();
+    let app = origin.app().layer(CacheLayer::new(TTL).store(&store));
+    let mut callers = crowd(&app, 1000);
+    until(|| store.stats().waiting == 1000).await;
     origin.open_gate(1);
-    while let Some(read) = callers.join_next().await {
-        let read = read.unwrap();
-        assert_eq!((read.status.as_u16(), read.text()), (503, "1"));
+    while let Some(answer) = callers.join_next().await {
+        assert_eq!(answer.unwrap(), (StatusCode::SERVICE_UNAVAILABLE, "1".into()));
     }
     assert_eq!(origin.runs(), 1);
     origin.open_gate(1);
-    assert_eq!(server.get("/down").await.text(), "2", "it is not stored");
+    let mut next = crowd(&app, 1);
+    assert_eq!(next.join_next().await.unwrap().unwrap().1, "2", "it is not stored");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_on_sockets_share_a_run() {
+    let origin = Origin::gated(|run, _| numbered(run));
+    let server = std::sync::Arc::new(origin.serve(CacheLayer::new(TTL)).await);
+    let mut callers = JoinSet::new();
+    for _ in 0..200 {
+        let server = std::sync::Arc::clone(&server);
+        callers.spawn(async move { server.get("/").await });
+    }
+    server.waiting(200).await;
+    origin.open_gate(1);
+    let mut collapsed = 0;
+    while let Some(read) = callers.join_next().await {
+        let read = read.unwrap();
+        assert_eq!(read.text(), "1");
+        collapsed += usize::from(read.cache_status() == "stampede; fwd=miss; collapsed; stored");
+    }
+    assert_eq!((origin.runs(), collapsed), (1, 199));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,11 +158,11 @@ async fn a_run_that_is_stored_is_finished_though_nobody_is_left_and_one_that_is_
             async move { server.get("/").await }
         });
         server.waiting(1).await;
-        crate::harness::until(|| origin.runs() == 1).await;
+        until(|| origin.runs() == 1).await;
         alone.abort();
         server.waiting(0).await;
         origin.open_gate(2);
-        crate::harness::until(|| server.store.stats().in_flight == 0).await;
+        until(|| server.store.stats().in_flight == 0).await;
         assert_eq!(server.get("/").await.text(), runs_after.to_string());
         let runs = server.store.stats().runs;
         assert_eq!((runs.ok, runs.cancelled), (1, runs_after - 1));
