@@ -27,7 +27,7 @@ fn origin() -> (Origin, Arc<Mutex<Vec<HeaderMap>>>) {
     (origin, asked)
 }
 
-/// SEEDS: nobody answers `If-None-Match` with 304 or a `Range` from the stored body.
+/// Seen in other layers: nobody answers `If-None-Match` with 304 or a `Range` from the stored body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_conditions_and_ranges_are_not_answered_from_the_store() {
     for stored in [false, true] {

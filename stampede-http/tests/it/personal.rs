@@ -29,7 +29,7 @@ fn greeting(lines: &'static [(&'static str, &'static str)]) -> Origin {
     })
 }
 
-/// SEEDS: Bob sees Alice's answer.
+/// Seen in other layers: Bob sees Alice's answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_bob_sees_alices_answer() {
     for who in ["authorization", "cookie"] {
@@ -123,7 +123,7 @@ async fn an_invalidation_wins_over_a_public_response_that_began_before() {
     }
 }
 
-/// SEEDS: `private` and `no-store` are ignored, Set-Cookie is replayed, `Vary` is ignored.
+/// Seen in other layers: `private` and `no-store` are ignored, Set-Cookie is replayed, `Vary` is ignored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_personal_responses_are_stored() {
     for line in [
@@ -147,7 +147,7 @@ async fn repro_personal_responses_are_stored() {
     }
 }
 
-/// SEEDS: parallel users share one private response even where storing it is refused. Here they run on their own, in
+/// Seen in other layers: parallel users share one private response even where storing it is refused. Here they run on their own, in
 /// parallel, as soon as the first one's headers are there; and the next time at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_parallel_users_share_a_private_response() {
@@ -222,7 +222,7 @@ async fn the_leader_of_a_private_response_hangs_up_and_the_others_get_their_own(
     assert_eq!(follower.await.unwrap().text(), "Bob");
 }
 
-/// SEEDS: 206 and 304 are cached.
+/// Seen in other layers: 206 and 304 are cached.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_partial_and_conditional_answers_are_stored_as_whole_ones() {
     for status in [206, 304] {
@@ -243,7 +243,7 @@ async fn repro_partial_and_conditional_answers_are_stored_as_whole_ones() {
     }
 }
 
-/// SEEDS: the leader's request id, nonce and limits go to everyone.
+/// Seen in other layers: the leader's request id, nonce and limits go to everyone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_headers_of_one_caller_reach_another() {
     let origin = Origin::open(|run, _| {
@@ -264,7 +264,7 @@ async fn repro_headers_of_one_caller_reach_another() {
     assert_eq!((first.header("x-mine"), second.header("x-mine"), second.header("x-request-id")), ("1", "", "1"));
 }
 
-/// SEEDS: CORS headers are replayed to other origins. (Their own test of it, with the layer inside and outside.)
+/// Seen in other layers: CORS headers are replayed to other origins. (Their own test of it, with the layer inside and outside.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_origins_get_each_others_cors_headers() {
     let cors = || {

@@ -23,7 +23,7 @@ async fn a_response_is_stored_for_those_who_come_later() {
     assert_eq!(server.store.stats().runs_saved(), 1);
 }
 
-/// SEEDS: keys without query, host or method.
+/// Seen in other layers: keys without query, host or method.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_keys_that_leave_out_half_of_the_request() {
     let origin = Origin::open(|run, _| numbered(run));
@@ -189,7 +189,7 @@ async fn coalesce_only_shares_and_stores_nothing() {
     }
 }
 
-/// SEEDS: HEAD poisons GET, and a DELETE is answered from a cached GET.
+/// Seen in other layers: HEAD poisons GET, and a DELETE is answered from a cached GET.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_methods_that_answer_for_each_other() {
     let origin = Origin::open(|run, _| numbered(run));
@@ -235,7 +235,7 @@ async fn an_unsafe_method_passes_and_its_success_voids_the_url() {
     }
 }
 
-/// SEEDS: POST bodies are ignored in keys.
+/// Seen in other layers: POST bodies are ignored in keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_bodies_that_are_not_in_the_key() {
     let origin = Origin::open(|run, _| numbered(run));

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::{Origin, TTL, chunk, fed, numbered, read, request, streaming, until};
 
-/// SEEDS: the first byte comes when the last one is ready.
+/// Seen in other layers: the first byte comes when the last one is ready.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_the_first_byte_waits_for_the_last() {
     let (feed, body) = fed();
