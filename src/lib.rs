@@ -56,6 +56,7 @@
 //!
 //! # Features
 //!
+//! - `http`: [`http::CacheLayer`](https://docs.rs/stampede-http), for axum, hyper and other tower services.
 //! - `test-util`: TTLs follow tokio's clock, paused or not. For dev-dependencies.
 
 /// Gives an async function one run per key, and its callers a stored result.
@@ -205,6 +206,10 @@ pub use stampede_runtime::{
     Cache, CacheBuilder, Calls, CircuitOpen, Entry, FnEntry, InstallError, NoCache, Runs, Scope, Stats, Store,
     StoreBuilder, Timeout, Wrapped, fresh, is_background, no_cache, no_stale, store_for, uncached,
 };
+
+/// HTTP: a tower layer for axum, hyper and other services. With the feature `http`.
+#[cfg(feature = "http")]
+pub use stampede_http as http;
 
 /// The examples of the README are compiled and run with the others.
 #[cfg(doctest)]

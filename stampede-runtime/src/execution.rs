@@ -174,8 +174,10 @@ fn judge<V: Value>(value: V, runner: &Runner, plan: &Plan, opinion: Opinion<V>, 
     let ttl = if refused { Duration::ZERO } else { plan.ttl(runner.run.ttl(plan.rules.terms.ttl)) };
     let stores = !ttl.is_zero();
     let weight = if stores { opinion.weight.map_or(1, |weigh| weigh(&value)) } else { 0 };
-    let life = Lifetime::starting(Instant::now(), ttl, &plan.rules.terms, run_time, random::unit);
-    let value = Arc::new(Stored::new(value, life, runner.flight.epoch, runner.flight.bearing.clone(), weight));
+    let terms = runner.run.windows(&plan.rules.terms);
+    let life = Lifetime::starting(Instant::now(), ttl, &terms, run_time, random::unit);
+    let bearing = runner.run.bearing(runner.flight.bearing.clone());
+    let value = Arc::new(Stored::new(value, life, runner.flight.epoch, bearing, weight));
     Ended::Value { value, stores, result: if refused { RunResult::NoCache } else { RunResult::Ok } }
 }
 

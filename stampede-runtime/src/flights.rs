@@ -27,6 +27,8 @@ pub(crate) struct Flights {
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
     pub(crate) tags: TagTable,
+    /// How often something was voided, by shard. Written under the shard's lock.
+    voided: Box<[AtomicUsize]>,
     /// What is to be done when a run reaches its limit while its flight is current: put the next refresh off.
     on_limit: OnLimit,
 }
@@ -90,6 +92,7 @@ impl Flights {
             in_flight: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             tags: TagTable::default(),
+            voided: (0..SHARDS).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
 
@@ -130,11 +133,29 @@ impl Flights {
         (self.on_limit)(key, retry_after)
     }
 
-    pub(crate) fn lock(&self, key: &[u8]) -> Locked<'_> {
+    fn shard(&self, key: &[u8]) -> usize {
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
         let hash = self.hasher.hash_one(key) as usize;
+        hash & (SHARDS - 1)
+    }
+
+    pub(crate) fn lock(&self, key: &[u8]) -> Locked<'_> {
         let holding = Holding::start();
-        Locked { shard: self.shards[hash & (SHARDS - 1)].lock(), _holding: holding }
+        Locked { shard: self.shards[self.shard(key)].lock(), _holding: holding }
+    }
+
+    /// How often something was voided so far, in the shard of this key.
+    pub(crate) fn voided(&self, key: &[u8]) -> usize {
+        self.voided[self.shard(key)].load(Ordering::SeqCst)
+    }
+
+    /// Does `then` under the key's lock, unless something in its shard was voided since it was `voided` times.
+    pub(crate) fn unless_voided(&self, key: &[u8], voided: usize, then: impl FnOnce()) {
+        let locked = self.lock(key);
+        if self.voided(key) == voided {
+            then();
+        }
+        drop(locked);
     }
 
     /// Joins the current flight of the request's key, or leads a new one. `look` is a last look into the store, under the
@@ -205,6 +226,7 @@ impl Flights {
     /// Ends the currency of the key's flight, if there is one, and does `then` in the same step.
     pub(crate) fn supersede(&self, key: &[u8], then: impl FnOnce()) {
         let mut locked = self.lock(key);
+        self.voided[self.shard(key)].fetch_add(1, Ordering::SeqCst);
         let removed = locked.shard.remove(key);
         then();
         drop(locked);

@@ -14,6 +14,7 @@ mod entry;
 mod execution;
 mod flight;
 mod flights;
+mod hosting;
 mod key;
 mod launch;
 mod memory;
@@ -46,6 +47,16 @@ pub use refusal::{CircuitOpen, Timeout};
 pub use stats::{Calls, Runs, Stats};
 pub use store::{InstallError, Scope, Store, StoreBuilder};
 pub use wrappers::{Wrapped, fresh, no_stale, uncached};
+
+/// What `stampede-http` calls. Not a stable interface: it moves in step with that crate.
+#[doc(hidden)]
+pub mod __hosting {
+    pub use crate::hosting::{
+        Fence, Hosted, Tag, cache, count_bypass, count_fresh, count_own_run, fence, is_bypassed, name,
+        put_unless_voided, store,
+    };
+    pub use crate::policy::Options;
+}
 
 /// What the attribute's output calls. Not a stable interface: it moves in step with the macro.
 #[doc(hidden)]

@@ -56,6 +56,11 @@ impl<V> Stored<Careful<V>> {
 }
 
 impl<V: ?Sized> Stored<V> {
+    /// What this has become: of the same run, so void with it.
+    pub(crate) fn renewed<W>(&self, value: W, life: Lifetime, weight: u32) -> Stored<Careful<W>> {
+        Stored::new(value, life, self.epoch, self.bearing.clone(), weight)
+    }
+
     /// What the value is good for, in this epoch of the store and with these tags voided.
     pub(crate) fn age(&self, now: Instant, epoch: u64, tags: &TagTable) -> Age {
         // Pairs with `expire`.

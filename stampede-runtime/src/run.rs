@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::breaker::{News, Permit};
 use crate::key::Key;
-use crate::policy::Report;
+use crate::policy::{Report, Terms};
 use crate::sync::plain::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::sync::{Mutex, Ordering};
+use crate::tags::{Bearing, Tag};
 
 /// One run of a body: who it is, who waits for it, and what the body has said about its result.
 #[derive(Debug)]
@@ -29,6 +30,17 @@ pub(crate) struct Run {
     store_for: Mutex<Option<Duration>>,
     /// The breaker's leave, where there is one: until somebody says how the run ended.
     permit: Mutex<Option<Box<Permit>>>,
+    /// What a host has said about the result.
+    hosted: Mutex<Option<Box<Said>>>,
+}
+
+/// What only hosts say: see [`crate::hosting`].
+#[derive(Debug, Default)]
+struct Said {
+    /// At most so long beyond the TTL: while it is revalidated, and in place of errors.
+    windows: Option<(Duration, Duration)>,
+    tags: Vec<Tag>,
+    tags_valid_at: u64,
 }
 
 impl Run {
@@ -51,6 +63,7 @@ impl Run {
             no_cache: AtomicBool::new(false),
             store_for: Mutex::new(None),
             permit: Mutex::new(None),
+            hosted: Mutex::new(None),
         }
     }
 
@@ -136,6 +149,11 @@ impl Run {
         *self.store_for.lock() = Some(ttl);
     }
 
+    /// How long the body said that its result is good for, if it did.
+    pub(crate) fn said_ttl(&self) -> Option<Duration> {
+        *self.store_for.lock()
+    }
+
     /// How long the result is to be fresh, going by the options' `ttl` and by what the body said: zero if it is not to be
     /// stored.
     pub(crate) fn ttl(&self, ttl: Duration) -> Duration {
@@ -145,6 +163,38 @@ impl Run {
     /// Whether the result is going to be stored: what the body said, else `by_default`.
     pub(crate) fn will_store(&self, by_default: bool) -> bool {
         !self.said_no_cache() && self.store_for.lock().map_or(by_default, |ttl| !ttl.is_zero())
+    }
+
+    pub(crate) fn limit_windows(&self, stale_while_revalidate: Duration, stale_if_error: Duration) {
+        self.hosted.lock().get_or_insert_default().windows = Some((stale_while_revalidate, stale_if_error));
+    }
+
+    /// The result bears these tags besides, which are as old as the invalidation `valid_at`.
+    pub(crate) fn bear(&self, tags: Vec<Tag>, valid_at: u64) {
+        let mut hosted = self.hosted.lock();
+        let said = hosted.get_or_insert_default();
+        said.tags = tags;
+        said.tags_valid_at = valid_at;
+    }
+
+    /// The terms of the result's lifetime: the cache's, as far as nothing stricter was said.
+    pub(crate) fn windows(&self, terms: &Terms) -> Terms {
+        match self.hosted.lock().as_ref().and_then(|said| said.windows) {
+            Some((revalidate, on_error)) => Terms {
+                stale_while_revalidate: terms.stale_while_revalidate.min(revalidate),
+                stale_if_error: terms.stale_if_error.min(on_error),
+                ..*terms
+            },
+            None => *terms,
+        }
+    }
+
+    /// What the result bears: the flight's tags, and those that were named since.
+    pub(crate) fn bearing(&self, flight: Option<Box<Bearing>>) -> Option<Box<Bearing>> {
+        match &*self.hosted.lock() {
+            Some(said) => Bearing::with(flight, &said.tags, said.tags_valid_at),
+            None => flight,
+        }
     }
 
     pub(crate) fn said_no_cache(&self) -> bool {

@@ -83,6 +83,24 @@ impl Clone for Bearing {
     }
 }
 
+impl Bearing {
+    /// The same tags, as old as the invalidation `valid_at`.
+    pub(crate) fn dated(self, valid_at: u64) -> Self {
+        Self { valid_at: AtomicU64::new(valid_at), ..self }
+    }
+
+    /// These tags besides, which are as old as the invalidation `valid_at`.
+    pub(crate) fn with(this: Option<Box<Self>>, more: &[Tag], valid_at: u64) -> Option<Box<Self>> {
+        if more.is_empty() {
+            return this;
+        }
+        let own = this.iter().flat_map(|this| this.tags.iter());
+        let tags = own.chain(more).copied().collect();
+        let valid_at = this.as_ref().map_or(valid_at, |this| valid_at.min(this.valid_at.load(Ordering::Relaxed)));
+        Some(Box::new(Self { tags, valid_at: AtomicU64::new(valid_at) }))
+    }
+}
+
 /// The invalidations of a store's tags.
 #[derive(Debug, Default)]
 pub(crate) struct TagTable {
@@ -105,7 +123,7 @@ impl TagTable {
     const RECORDS: usize = if cfg!(miri) { 16 } else { 16_384 };
 
     /// The number of the latest invalidation.
-    fn latest(&self) -> u64 {
+    pub(crate) fn latest(&self) -> u64 {
         self.latest.load(Ordering::SeqCst)
     }
 

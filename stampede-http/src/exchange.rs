@@ -1,0 +1,205 @@
+//! What the cache shares and stores: the head of a response, and a body that may still be on its way.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::header::{CONTENT_LENGTH, DATE, ETAG};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, response};
+use http_body::Body;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::control;
+use crate::headers::shareable;
+use crate::key::RequestKey;
+use crate::stream::Stream;
+use crate::verdict::Terms;
+
+/// The number of a run of a handler: tells whose answer an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunId(u64);
+
+impl RunId {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What a run of a handler comes to, for all who wait for it.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// A response for everybody.
+    Shared(Arc<Exchange>),
+    /// One for the caller whose run it was, and nobody else.
+    Exclusive(RunId),
+}
+
+impl Answer {
+    /// What it takes in memory.
+    pub(crate) fn weight(&self) -> u32 {
+        match self {
+            Self::Shared(exchange) => u32::try_from(exchange.cost()).unwrap_or(u32::MAX),
+            Self::Exclusive(_) => 1,
+        }
+    }
+}
+
+/// A response, as others than its first caller see it.
+///
+/// Whoever holds one has an interest in the body: when the last one is dropped, a body under way is given up.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) run: RunId,
+    pub(crate) status: StatusCode,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+    pub(crate) stream: Arc<Stream>,
+    /// The length that the head declares.
+    pub(crate) declared: Option<u64>,
+    /// The length that the body is going to have, as far as that is known.
+    expected: Option<u64>,
+    /// It says that it is for everybody, whoever asked.
+    pub(crate) public: bool,
+    /// Whether it is, or is going to be, stored.
+    pub(crate) stored: bool,
+    /// What its key takes in memory.
+    key_size: usize,
+    born: Instant,
+    /// The time that it had spent in other caches.
+    age: Duration,
+    /// When its freshness ends, once its body is complete.
+    fresh_until: OnceLock<Instant>,
+    /// Its tag, once its body is complete, if it had none and is to have one.
+    etag: OnceLock<Option<HeaderValue>>,
+    generates_etag: bool,
+    /// The headers of a hit as they were last given, and what they said.
+    hit: Mutex<Option<(Hit, Arc<HeaderMap>)>>,
+}
+
+/// What the headers of a hit say: they stay the same for a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hit {
+    pub(crate) age: u64,
+    pub(crate) ttl: i64,
+    pub(crate) cache_status: bool,
+    pub(crate) x_cache: bool,
+}
+
+impl Exchange {
+    /// The response with this head.
+    pub(crate) fn new(
+        run: RunId,
+        head: &response::Parts,
+        stream: Arc<Stream>,
+        expected: Option<u64>,
+        config: &Config,
+        key: &RequestKey,
+        terms: &Terms,
+    ) -> Self {
+        let mut headers = shareable(&head.headers, &config.personal_headers);
+        // So that it does not grow younger on its way.
+        if !headers.contains_key(DATE)
+            && let Ok(now) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now()))
+        {
+            headers.insert(DATE, now);
+        }
+        let age = control::age(&headers);
+        headers.remove(http::header::AGE);
+        Self {
+            run,
+            status: head.status,
+            version: head.version,
+            declared: declared(&head.headers),
+            expected,
+            generates_etag: config.etag && head.status == StatusCode::OK && !headers.contains_key(ETAG),
+            headers,
+            stream,
+            public: terms.public,
+            key_size: key.size(),
+            stored: terms.stored(),
+            born: Instant::now(),
+            age,
+            fresh_until: OnceLock::new(),
+            etag: OnceLock::new(),
+            hit: Mutex::new(None),
+        }
+    }
+
+    fn cost(&self) -> usize {
+        let head: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
+        let body = match (self.stream.whole(), self.expected) {
+            (None, Some(expected)) => usize::try_from(expected).unwrap_or(usize::MAX),
+            _ => self.stream.cost(),
+        };
+        512_usize.saturating_add(self.key_size + head).saturating_add(body)
+    }
+
+    /// The length of the body, if it is known.
+    pub(crate) fn len(&self) -> Option<u64> {
+        self.stream.whole().map(|whole| whole.len).or(self.expected)
+    }
+
+    /// Its freshness begins now, and lasts for this long.
+    pub(crate) fn fresh_for(&self, ttl: Duration) {
+        if let Some(until) = Instant::now().checked_add(ttl) {
+            let _ = self.fresh_until.set(until);
+        }
+    }
+
+    /// The seconds that it is still fresh for; less than none if it is stale, `None` if that is not known yet.
+    pub(crate) fn ttl(&self) -> Option<i64> {
+        let until = *self.fresh_until.get()?;
+        let now = Instant::now();
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Some(match now.checked_duration_since(until) {
+            Some(since) => -seconds(since) - 1,
+            None => seconds(until - now),
+        })
+    }
+
+    /// The seconds since it came from where it came from.
+    pub(crate) fn age(&self) -> u64 {
+        (self.age + self.born.elapsed()).as_secs()
+    }
+
+    /// The headers of a hit, as `make` makes them of its own.
+    pub(crate) fn headers_of_hit(&self, hit: Hit, make: impl FnOnce(&mut HeaderMap)) -> HeaderMap {
+        let last = self.hit.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((last, headers)) = last
+            && last == hit
+        {
+            return HeaderMap::clone(&headers);
+        }
+        let mut headers = self.headers.clone();
+        make(&mut headers);
+        *self.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some((hit, Arc::new(headers.clone())));
+        headers
+    }
+
+    /// The tag that was made of its bytes.
+    pub(crate) fn generated_etag(&self) -> Option<&HeaderValue> {
+        if !self.generates_etag {
+            return None;
+        }
+        let whole = self.stream.whole()?;
+        self.etag.get_or_init(|| crate::validators::generate(whole.bytes())).as_ref()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.stream.abandon();
+    }
+}
+
+/// The length of a body, as far as it is known beforehand. (What the head of a HEAD's response declares is that of GET's.)
+pub(crate) fn expected(headers: &HeaderMap, body: &impl Body, is_head: bool) -> Option<u64> {
+    if is_head { None } else { declared(headers).or_else(|| body.size_hint().exact()) }
+}
+
+/// The length that a head declares, if it is one.
+pub(crate) fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}

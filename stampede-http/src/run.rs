@@ -1,0 +1,376 @@
+//! A run of the handler, shared by all who wait for its answer: up to the head, and on to the end of the body.
+//!
+//! The run of the cache ends with the head, or with the body if that is there at once, or nobody is waiting. A body that is
+//! still on its way is moved on by a task of its own, and meanwhile what is stored is the response as far as it has come;
+//! the task says in the end what has become of it: its freshness begins, or it is forgotten.
+
+use std::any::Any;
+use std::error::Error;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response, response};
+use http_body::Body;
+use stampede_runtime::__hosting::{Fence, Hosted, Options, Tag, put_unless_voided};
+use stampede_runtime::{CircuitOpen, Timeout};
+use tokio::time::{Instant, timeout_at};
+use tower_service::Service;
+
+use crate::body::Reader;
+use crate::config::{Config, Responses};
+use crate::exchange::{Answer, Exchange, RunId, declared, expected};
+use crate::extensions::{NoCache, StoreFor, Tags};
+use crate::fill::Fill;
+use crate::key::{Class, RequestKey};
+use crate::stream::Stream;
+use crate::verdict::{Terms, Verdict, judge};
+
+/// Why there is no answer to be stored.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    /// The handler answered, with a 5xx or a body that failed: for all who wait.
+    Response(Arc<Exchange>),
+    /// The same, for the caller whose run it was.
+    Exclusive(RunId),
+    /// The service failed. The caller whose run it was has the error; others have what it can be copied from.
+    Service(RunId, Option<Arc<Mutex<Box<dyn Any + Send>>>>),
+    /// The handler took longer than a run may.
+    RunLimit,
+    /// The call took longer than the layer lets one.
+    Timeout,
+    CircuitOpen,
+    /// The run was lost, and there is no request to start another with.
+    Lost,
+}
+
+impl From<Timeout> for Failure {
+    fn from(_: Timeout) -> Self {
+        Self::Timeout
+    }
+}
+
+impl From<CircuitOpen> for Failure {
+    fn from(_: CircuitOpen) -> Self {
+        Self::CircuitOpen
+    }
+}
+
+/// What only the caller gets whose run it was.
+pub(crate) enum Mine<B, E> {
+    Whole(Response<B>),
+    /// The body is shared, and there is a place for it among the readers.
+    Head(response::Parts, Option<Reader>),
+    Error(E),
+}
+
+/// Where a run puts that, if the caller is still there.
+pub(crate) struct Slot<B, E>(Mutex<Option<(RunId, Mine<B, E>)>>);
+
+impl<B, E> Slot<B, E> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(None)))
+    }
+
+    fn put(this: &Weak<Self>, run: RunId, mine: Mine<B, E>) {
+        if let Some(slot) = this.upgrade() {
+            *slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, mine));
+        }
+    }
+
+    /// What there is of this run.
+    pub(crate) fn take(&self, run: RunId) -> Option<Mine<B, E>> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.filter(|(of, _)| *of == run).map(|(_, mine)| mine)
+    }
+}
+
+/// A run to be.
+pub(crate) struct Job<S, B, RB, E> {
+    /// Has been polled ready.
+    pub(crate) service: S,
+    pub(crate) request: Request<B>,
+    pub(crate) key: Arc<RequestKey>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) slot: Weak<Slot<RB, E>>,
+}
+
+impl<S, B, RB> Job<S, B, RB, S::Error>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+    S::Error: Send + 'static,
+    RB: Body + Send + 'static,
+    RB::Data: Send,
+    RB::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    pub(crate) async fn run(self) -> Result<Answer, Failure> {
+        let deadline = Instant::now() + self.config.run_limit();
+        timeout_at(deadline, self.run_until(deadline)).await.unwrap_or(Err(Failure::RunLimit))
+    }
+
+    async fn run_until(mut self, deadline: Instant) -> Result<Answer, Failure> {
+        let id = RunId::next();
+        let hosted = Hosted::enter(&self.config.store());
+        let (service, request) = (&mut self.service, self.request);
+        let outcome = service.call(request).await;
+        drop(self.service);
+        let (config, key, slot) = (self.config, self.key, self.slot);
+        let response = match outcome {
+            Ok(response) => response,
+            Err(error) => {
+                let shared = shared_form(&config, &hosted, error, |error| Slot::put(&slot, id, Mine::Error(error)));
+                return Err(Failure::Service(id, shared));
+            }
+        };
+        let (mut head, body) = response.into_parts();
+        let said = said(&mut head, &hosted);
+        let is_head = key.class == Class::Head;
+        let len = expected(&head.headers, &body, is_head);
+        let terms = match judge(&head, &config, said, len) {
+            Verdict::Shared(terms) => terms,
+            Verdict::Exclusive { remembered } => {
+                let failure = head.status.is_server_error();
+                Slot::put(&slot, id, Mine::Whole(Response::from_parts(head, body)));
+                if remembered {
+                    config.marks().set(&*key, config.personal_for);
+                    hosted.forget();
+                }
+                hosted.no_cache();
+                return if failure { Err(Failure::Exclusive(id)) } else { Ok(Answer::Exclusive(id)) };
+            }
+        };
+        let stream = Arc::new(Stream::new(config.max_body));
+        if !terms.stored() {
+            stream.is_for_readers_only();
+        }
+        // What a HEAD's head declares is the length of GET's body.
+        let known = if is_head { declared(&head.headers) } else { len };
+        let exchange = Exchange::new(id, &head, Arc::clone(&stream), known, &config, &key, &terms);
+        let exchange = Arc::new(exchange);
+        let declared = if is_head { None } else { declared(&head.headers) };
+        let mut fill = Fill::new(body, Arc::clone(&stream), declared);
+        // As far as it comes without waiting; and to the end, while nobody is waiting for it.
+        let ended = poll_fn(|cx| match fill.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending if hosted.is_background() && !stream.has_outgrown() => Poll::Pending,
+            Poll::Pending => Poll::Ready(false),
+        });
+        let ended = ended.await;
+        let failed = terms.failure || stream.has_failed();
+        if ended {
+            drop(fill);
+            let ttl = if failed { Duration::ZERO } else { granted(&config, &hosted, &head, &exchange, terms.ttl) };
+            Slot::put(&slot, id, Mine::Head(head, Reader::new(&exchange)));
+            settle_at_once(&hosted, &exchange, &terms, ttl);
+        } else {
+            let later = Later { config, hosted: hosted.clone(), key, head: clone_of(&head), run: id, terms, deadline };
+            Slot::put(&slot, id, Mine::Head(head, Reader::new(&exchange)));
+            later.begin(fill);
+        }
+        if failed { Err(Failure::Response(exchange)) } else { Ok(Answer::Shared(exchange)) }
+    }
+}
+
+/// The error of a service for more callers than one, if it can have them; the original is for the one whose run it was.
+fn shared_form<E: Send + 'static>(
+    config: &Config,
+    hosted: &Hosted,
+    error: E,
+    give: impl FnOnce(E),
+) -> Option<Arc<Mutex<Box<dyn Any + Send>>>> {
+    let shared = crate::share::prepare(config.share_error.as_deref(), error, hosted.waiters() > 1);
+    give(shared.0);
+    shared.1.map(|copy| Arc::new(Mutex::new(copy)))
+}
+
+/// What the handler has said about its response: how long it is to be stored, and the tags that it bears.
+pub(crate) fn said(head: &mut response::Parts, hosted: &Hosted) -> Option<Duration> {
+    let no_cache = head.extensions.remove::<NoCache>().is_some();
+    let store_for = head.extensions.remove::<StoreFor>();
+    if let Some(tags) = head.extensions.remove::<Tags>() {
+        hosted.bear(tags.texts().iter().map(|tag| Tag::new(tag)).collect());
+    }
+    if no_cache || hosted.said_no_cache() {
+        return Some(Duration::ZERO);
+    }
+    store_for.map(|StoreFor(ttl)| ttl).or_else(|| hosted.said_ttl())
+}
+
+fn clone_of(head: &response::Parts) -> response::Parts {
+    let mut copy = Response::new(()).into_parts().0;
+    (copy.status, copy.version, copy.headers) = (head.status, head.version, head.headers.clone());
+    copy
+}
+
+/// The TTL of a response that is complete. Zero if it is not to be stored after all.
+fn granted(config: &Config, hosted: &Hosted, head: &response::Parts, exchange: &Exchange, ttl: Duration) -> Duration {
+    let size = exchange.stream.whole().map(|whole| whole.len).filter(|_| !ttl.is_zero());
+    let accepted = size.is_some_and(|size| config.accept_response.as_ref().is_none_or(|accepts| accepts(head, size)));
+    if accepted { hosted.capped(ttl) } else { Duration::ZERO }
+}
+
+/// The body is there: how long the run's value is to be stored.
+fn settle_at_once(hosted: &Hosted, exchange: &Exchange, terms: &Terms, ttl: Duration) {
+    hosted.limit_windows(terms.stale_while_revalidate, terms.stale_if_error);
+    if !ttl.is_zero() {
+        exchange.fresh_for(ttl);
+    }
+    hosted.store_for(ttl);
+}
+
+/// A body that is still on its way when its run ends.
+struct Later {
+    config: Arc<Config>,
+    hosted: Hosted,
+    key: Arc<RequestKey>,
+    head: response::Parts,
+    run: RunId,
+    terms: Terms,
+    deadline: Instant,
+}
+
+impl Later {
+    /// Has the body moved on by a task of its own. Says how long the response is to be stored meanwhile: until the task
+    /// says otherwise.
+    fn begin<B>(self, mut fill: Fill<B>)
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Terms { failure, stale_while_revalidate, stale_if_error, .. } = self.terms;
+        let outgrown = fill.stream().has_outgrown();
+        if outgrown {
+            self.config.marks().set(&*self.key, self.config.personal_for);
+        }
+        // Also where nothing is stored in the end: those who come while the body is on its way can follow it, too.
+        if failure || outgrown || self.hosted.said_no_cache() {
+            self.hosted.no_cache();
+        } else {
+            self.hosted.limit_windows(stale_while_revalidate, stale_if_error);
+            self.hosted.store_for(self.config.run_limit() + Duration::from_secs(1));
+        }
+        tokio::spawn(async move {
+            let mut settling = Settling {
+                options: self.config.options.clone(),
+                hosted: self.hosted,
+                run: self.run,
+                ttl: Duration::ZERO,
+            };
+            let stream = Arc::clone(fill.stream());
+            let mut outgrown = outgrown;
+            loop {
+                let step = poll_fn(|cx| match fill.poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(true),
+                    Poll::Pending if !outgrown && stream.has_outgrown() => Poll::Ready(false),
+                    Poll::Pending => Poll::Pending,
+                });
+                match timeout_at(self.deadline, step).await {
+                    Ok(true) => break,
+                    Ok(false) => {
+                        // Nobody is to begin any more.
+                        outgrown = true;
+                        self.config.marks().set(&*self.key, self.config.personal_for);
+                        settling.wait().await;
+                        settling.settle();
+                    }
+                    Err(_) => {
+                        fill.give_up("the handler took longer than it may");
+                        break;
+                    }
+                }
+            }
+            drop(fill);
+            settling.wait().await;
+            if let Some(whole) = stream.whole().filter(|_| !self.terms.failure && !self.terms.ttl.is_zero()) {
+                let accepts =
+                    || self.config.accept_response.as_ref().is_none_or(|accepts| accepts(&self.head, whole.len));
+                if catch_unwind(AssertUnwindSafe(accepts)).unwrap_or(false) {
+                    settling.ttl = settling.hosted.capped(self.terms.ttl);
+                }
+            }
+            drop(settling);
+        });
+    }
+}
+
+/// Says in the end what has become of a response, also if its task is dropped.
+struct Settling {
+    hosted: Hosted,
+    options: Options<Answer>,
+    run: RunId,
+    ttl: Duration,
+}
+
+impl Settling {
+    /// Until the run of the cache is over, which is a matter of the moment: before that there is nothing to be settled.
+    async fn wait(&self) {
+        while !self.hosted.is_over() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn settle(&self) {
+        let is_it = |answer: &Answer| match answer {
+            Answer::Shared(exchange) if exchange.run == self.run => {
+                if !self.ttl.is_zero() {
+                    exchange.fresh_for(self.ttl);
+                }
+                true
+            }
+            _ => false,
+        };
+        self.hosted.settle(&self.options, is_it, self.ttl);
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+/// Stores the response of a run outside all flights, once it is complete.
+pub(crate) struct Outside {
+    pub(crate) config: Arc<Config>,
+    pub(crate) responses: Responses,
+    pub(crate) key: Arc<RequestKey>,
+    pub(crate) fence: Fence,
+    pub(crate) hosted: Hosted,
+}
+
+impl Outside {
+    /// Splits a response: its head goes on, and its body is shared between the caller and the store.
+    pub(crate) fn begin<B>(self, head: &response::Parts, body: B, terms: Terms) -> Arc<Exchange>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Self { config, responses, key, fence, hosted } = self;
+        let stream = Arc::new(Stream::new(config.max_body));
+        let len = expected(&head.headers, &body, false);
+        let exchange = Exchange::new(RunId::next(), head, Arc::clone(&stream), len, &config, &key, &terms);
+        let exchange = Arc::new(exchange);
+        let mut fill = Fill::new(body, stream, declared(&head.headers));
+        let (head, weak) = (clone_of(head), Arc::downgrade(&exchange));
+        let deadline = Instant::now() + config.run_limit();
+        // The caller's interest keeps it going: what nobody reads is not worth storing here.
+        tokio::spawn(async move {
+            if timeout_at(deadline, poll_fn(|cx| fill.poll(cx))).await.is_err() {
+                fill.give_up("the handler took longer than it may");
+            }
+            drop(fill);
+            let Some(exchange) = weak.upgrade() else { return };
+            let ttl = granted(&config, &hosted, &head, &exchange, terms.ttl);
+            if !ttl.is_zero() {
+                exchange.fresh_for(ttl);
+                hosted.limit_windows(terms.stale_while_revalidate, terms.stale_if_error);
+                put_unless_voided(&responses, &*key, &fence, &hosted, Answer::Shared(exchange), ttl);
+            }
+        });
+        exchange
+    }
+}

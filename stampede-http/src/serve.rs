@@ -1,0 +1,297 @@
+//! How a request gets its answer: from the store, from a run that it shares, or from a run of its own.
+
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use stampede_runtime::__hosting::{self, Hosted};
+use tower_service::Service;
+
+use crate::answer;
+use crate::body::{Reader, ResponseBody};
+use crate::config::Config;
+use crate::exchange::{Answer, Exchange, expected};
+use crate::key::{Class, RequestKey};
+use crate::run::{Failure, Job, Mine, Outside, Slot};
+use crate::share;
+use crate::status::{Did, Why};
+use crate::verdict::{Verdict, judge};
+
+type Answered<B, E> = Result<Response<ResponseBody<B>>, E>;
+
+pin_project! {
+    /// A call of the cache, with what it throws, and whether it was answered at once.
+    struct Caught<F> {
+        #[pin]
+        call: F,
+        at_once: bool,
+    }
+}
+
+impl<F: Future> Future for Caught<F> {
+    type Output = (Option<F::Output>, bool);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // What the call has is dropped next, whatever state it is in.
+        match catch_unwind(AssertUnwindSafe(|| this.call.poll(cx))) {
+            Ok(Poll::Pending) => {
+                *this.at_once = false;
+                Poll::Pending
+            }
+            Ok(Poll::Ready(output)) => Poll::Ready((Some(output), *this.at_once)),
+            Err(_) => Poll::Ready((None, *this.at_once)),
+        }
+    }
+}
+
+/// A request on its way to its answer, with a service that has been polled ready.
+pub(crate) struct Caller<S, B> {
+    pub(crate) config: Arc<Config>,
+    pub(crate) service: S,
+    pub(crate) parts: Parts,
+    pub(crate) body: B,
+    pub(crate) key: RequestKey,
+}
+
+impl<S, B, RB> Caller<S, B>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    B: Send + 'static,
+    RB: Body + Send + 'static,
+    RB::Data: Send,
+    RB::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// By the store, or by a run that it shares with others.
+    pub(crate) async fn share(self) -> Answered<RB, S::Error> {
+        let Self { config, service, parts, body, key } = self;
+        if key.class == Class::Head
+            && let Some(response) = from_get(&config, &parts, &key).await
+        {
+            return Ok(response);
+        }
+        let responses = config.responses();
+        let tagged;
+        let responses = if config.has_variants() {
+            tagged = responses.tagged([config.url_tag(&parts)]);
+            &tagged
+        } else {
+            responses
+        };
+        // For a run, if there has to be one.
+        let mut slot: Option<Arc<Slot<RB, S::Error>>> = None;
+        let mut spare = Some((service, body));
+        let call = responses.try_get_with(&key, || {
+            let job = spare.take().map(|(service, body)| Job {
+                service,
+                request: Request::from_parts(unconditional(&parts), body),
+                key: Arc::new(key.clone()),
+                config: Arc::clone(&config),
+                slot: Arc::downgrade(slot.insert(Slot::new())),
+            });
+            async move {
+                match job {
+                    Some(job) => job.run().await,
+                    None => Err(Failure::Lost),
+                }
+            }
+        });
+        let (outcome, at_once) = Caught { call, at_once: true }.await;
+        let mine = |run| slot.as_ref().and_then(|slot| slot.take(run));
+        let refused = |status| Ok(answer::refusal(status, &config, Did::Forward { why: Why::Miss, stored: false }));
+        let (exchange, failed) = match outcome {
+            None => return refused(StatusCode::INTERNAL_SERVER_ERROR),
+            Some(Ok(Answer::Shared(exchange))) => (Some(exchange), false),
+            Some(Err(Failure::Response(exchange))) => (Some(exchange), true),
+            Some(Ok(Answer::Exclusive(run)) | Err(Failure::Exclusive(run))) => {
+                if let Some(Mine::Whole(response)) = mine(run) {
+                    let did = Did::Forward { why: Why::Miss, stored: false };
+                    return Ok(answer::exclusive(response, &parts, did, &config));
+                }
+                (None, false)
+            }
+            Some(Err(Failure::Service(run, shared))) => {
+                if let Some(Mine::Error(error)) = mine(run) {
+                    return Err(error);
+                }
+                let shared = shared.as_ref().and_then(|shared| {
+                    let shared = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    share::copy(config.share_error.as_deref(), &**shared)
+                });
+                return shared.map_or_else(
+                    || {
+                        warn_about_error(&config);
+                        refused(StatusCode::BAD_GATEWAY)
+                    },
+                    Err,
+                );
+            }
+            Some(Err(Failure::RunLimit | Failure::Timeout)) => return refused(StatusCode::GATEWAY_TIMEOUT),
+            Some(Err(Failure::CircuitOpen | Failure::Lost)) => return refused(StatusCode::SERVICE_UNAVAILABLE),
+        };
+        if let Some(exchange) = exchange {
+            let (own, place) = match mine(exchange.run) {
+                Some(Mine::Head(head, place)) => (Some(head), place),
+                _ => (None, None),
+            };
+            // One that has failed meanwhile is about to be forgotten.
+            let usable = failed || own.is_some() || !at_once || !exchange.stream.has_failed();
+            if usable && let Some(reader) = place.or_else(|| Reader::new(&exchange)) {
+                let did = did(&exchange, own.is_some(), at_once);
+                return Ok(answer::shared(&exchange, reader, own, &parts, did, &config));
+            }
+        }
+        // Nothing that this request could wait for: a run of its own, beside those of the others.
+        let Some((service, body)) = spare.take() else { return refused(StatusCode::SERVICE_UNAVAILABLE) };
+        __hosting::count_own_run(&config.store());
+        pass(&config, service, Request::from_parts(parts, body), Why::Bypass).await
+    }
+
+    /// By a run of its own, for it says who asks; unless what is stored is for everybody.
+    pub(crate) async fn with_credentials(self) -> Answered<RB, S::Error> {
+        let Self { config, mut service, parts, body, key } = self;
+        let responses = config.responses();
+        if let Some(Answer::Shared(exchange)) = responses.entry(&key).get().await
+            && exchange.public
+            && !exchange.stream.has_failed()
+            && let Some(reader) = Reader::new(&exchange)
+        {
+            __hosting::count_fresh(&config.store());
+            let did = did(&exchange, false, true);
+            return Ok(answer::shared(&exchange, reader, None, &parts, did, &config));
+        }
+        __hosting::count_bypass(&config.store());
+        let fence = __hosting::fence(responses, &key);
+        let hosted = Hosted::enter_own(&config.store());
+        let is_plain = parts.method == Method::GET && !is_conditional(&parts);
+        let response = service.call(Request::from_parts(parts.clone(), body)).await?;
+        let (mut head, body) = response.into_parts();
+        let said = crate::run::said(&mut head, &hosted);
+        let terms = match judge(&head, &config, said, expected(&head.headers, &body, false)) {
+            Verdict::Shared(terms) if is_plain && terms.public && !terms.failure && !terms.ttl.is_zero() => terms,
+            _ => {
+                let did = Did::Forward { why: Why::Bypass, stored: false };
+                answer::mark(&mut head.headers, &config, did);
+                return Ok(Response::from_parts(head, ResponseBody::own(body)));
+            }
+        };
+        let Some(fence) = fence else {
+            return Ok(Response::from_parts(head, ResponseBody::own(body)));
+        };
+        let tagged = config.has_variants().then(|| responses.tagged([config.url_tag(&parts)]));
+        let responses = tagged.unwrap_or_else(|| responses.clone());
+        let outside = Outside { config: Arc::clone(&config), responses, key: Arc::new(key), fence, hosted };
+        let exchange = outside.begin(&head, body, terms);
+        let did = Did::Forward { why: Why::Bypass, stored: true };
+        match Reader::new(&exchange) {
+            Some(reader) => Ok(answer::shared(&exchange, reader, Some(head), &parts, did, &config)),
+            None => Ok(answer::refusal(StatusCode::SERVICE_UNAVAILABLE, &config, did)),
+        }
+    }
+
+    /// By the handler, whose success voids what is stored for the URL.
+    pub(crate) async fn void(self) -> Answered<RB, S::Error> {
+        let Self { config, service, parts, body, key } = self;
+        let tag = config.has_variants().then(|| config.url_tag(&parts));
+        let response = pass(&config, service, Request::from_parts(parts, body), Why::Method).await?;
+        if response.status().is_success() || response.status().is_redirection() {
+            let responses = config.responses();
+            for class in [Class::Get, Class::Head] {
+                responses.entry(&key.for_class(class)).invalidate().await;
+            }
+            if let Some(tag) = tag {
+                config.store().invalidate_tag(tag).await;
+            }
+        }
+        Ok(response)
+    }
+}
+
+/// By the service, for this request alone.
+async fn pass<S, B, RB>(config: &Config, mut service: S, request: Request<B>, why: Why) -> Answered<RB, S::Error>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+{
+    let response = service.call(request).await?;
+    let (mut head, body) = response.into_parts();
+    answer::mark(&mut head.headers, config, Did::Forward { why, stored: false });
+    Ok(Response::from_parts(head, ResponseBody::own(body)))
+}
+
+/// A HEAD by what is stored for GET.
+async fn from_get<RB>(config: &Config, parts: &Parts, key: &RequestKey) -> Option<Response<ResponseBody<RB>>> {
+    let key = key.for_class(Class::Get);
+    let Some(Answer::Shared(exchange)) = config.responses().entry(&key).get().await else { return None };
+    if exchange.stream.has_failed() || __hosting::is_bypassed(&config.store()) {
+        return None;
+    }
+    let reader = Reader::new(&exchange)?;
+    __hosting::count_fresh(&config.store());
+    let did = did(&exchange, false, true);
+    Some(answer::shared(&exchange, reader, None, parts, did, config))
+}
+
+/// Once: those who wait for a run get less than it has to say.
+fn warn_about_error(config: &Config) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        tracing::warn!(
+            cache = config.public_name(),
+            "an error of the service cannot be copied for those who waited, who get a 502: say `share_error`"
+        );
+    });
+}
+
+fn did(exchange: &Exchange, own: bool, at_once: bool) -> Did {
+    let ttl = exchange.ttl();
+    if own {
+        Did::Forward { why: Why::Miss, stored: exchange.stored }
+    } else if at_once || ttl.is_some_and(i64::is_negative) {
+        Did::Hit { ttl }
+    } else {
+        Did::Collapse { stored: exchange.stored }
+    }
+}
+
+fn is_conditional(parts: &Parts) -> bool {
+    [RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| parts.headers.contains_key(name))
+}
+
+/// A copy of a request's head for a run: what is asked of the answer by conditions and ranges is seen to here.
+fn unconditional(parts: &Parts) -> Parts {
+    let mut copy = parts.clone();
+    if matches!(copy.method, Method::GET | Method::HEAD) {
+        for name in [RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+            copy.headers.remove(name);
+        }
+    }
+    copy
+}
+
+/// All of a request's body, which says that it is not too long.
+pub(crate) async fn collect<B>(body: B, limit: u64) -> Option<Bytes>
+where
+    B: Body,
+{
+    let mut body = pin!(body);
+    let mut all = BytesMut::new();
+    while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let Ok(mut data) = frame.ok()?.into_data() else { continue };
+        let bytes = data.copy_to_bytes(data.remaining());
+        if (all.len() + bytes.len()) as u64 > limit {
+            return None;
+        }
+        all.extend_from_slice(&bytes);
+    }
+    Some(all.freeze())
+}

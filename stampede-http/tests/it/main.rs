@@ -1,0 +1,11 @@
+//! The layer over real sockets, and by direct calls where a clock has to be paused.
+
+mod client;
+mod conditional;
+mod contract;
+mod harness;
+mod memory;
+mod personal;
+mod policies;
+mod sharing;
+mod streaming;

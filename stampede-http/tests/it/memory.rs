@@ -1,0 +1,75 @@
+//! Bounds: of URLs, of readers, of what is on its way.
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use stampede::Store;
+use stampede::http::CacheLayer;
+use tower::{Layer, ServiceExt};
+
+use crate::harness::{TTL, empty, fed, read, service};
+
+#[tokio::test]
+async fn two_hundred_thousand_urls_take_no_more_than_the_store_holds() {
+    let inner = service(|request: http::Request<_>| {
+        let text = request.uri().path().to_owned();
+        let mut response = Response::new(http_body_util::Full::from(text));
+        if request.uri().path().ends_with('7') {
+            response.headers_mut().insert("cache-control", "private".parse().unwrap());
+        }
+        std::future::ready(response)
+    });
+    let store = Store::builder().max_entries(100_000).max_weight(1_000_000).build();
+    let service = CacheLayer::new(TTL).store(&store).layer(inner);
+    // As many take a while without optimisation.
+    let urls = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
+    for n in 0..urls {
+        let path = format!("/{n}");
+        let response = service.clone().oneshot(empty("GET", &path, &[])).await.unwrap();
+        if n % 1000 == 0 {
+            assert_eq!(read(response).await.unwrap().text(), path);
+        }
+    }
+    let stats = store.stats();
+    // Each weighs some six hundred bytes.
+    assert!((100..2_000).contains(&stats.entries), "{stats:?}");
+    assert_eq!((stats.in_flight, stats.waiting), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_body_keeps_to_its_bound_and_to_the_pace_of_its_readers() {
+    let (feed, body) = fed();
+    let body = std::sync::Arc::new(std::sync::Mutex::new(Some(body.boxed_unsync())));
+    let inner = tower::service_fn(move |_: http::Request<_>| {
+        let body: UnsyncBoxBody<Bytes, &'static str> = body.lock().unwrap().take().expect("one run");
+        std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(body)))
+    });
+    let store = Store::builder().build();
+    let service = CacheLayer::new(TTL).store(&store).max_body(10_000).layer(inner);
+    let get = || async { service.clone().oneshot(empty("GET", "/", &[])).await.unwrap().into_body() };
+    let (mut fast, mut slow) = (get().await, get().await);
+    for _ in 0..1000 {
+        feed.send(vec![b'x'; 1000]);
+    }
+    // The slow one holds up the fast one for a second at a time, and is left behind then.
+    let start = tokio::time::Instant::now();
+    let mut read = 0;
+    while read < 500_000 {
+        read += fast.frame().await.unwrap().unwrap().into_data().unwrap().len();
+    }
+    assert_eq!(start.elapsed().as_secs(), 1);
+    let mut got = 0;
+    let error = loop {
+        match slow.frame().await.unwrap() {
+            Ok(frame) => got += frame.into_data().unwrap().len(),
+            Err(error) => break error,
+        }
+    };
+    assert!(got < 20_000, "{got}");
+    assert!(error.to_string().contains("held up"), "{error}");
+    drop((fast, slow));
+    while !feed.is_closed() {
+        tokio::task::yield_now().await;
+    }
+}
