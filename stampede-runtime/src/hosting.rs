@@ -95,7 +95,8 @@ pub fn put_unless_voided<V: Value, X, K: Serialize + ?Sized>(
     let weight = cache.options.opinion.weight.map_or(1, |weigh| weigh(&value));
     let terms = hosted.run.windows(&cache.options.rules.terms);
     let life = Lifetime::starting(Instant::now(), ttl, &terms, Duration::ZERO, random::unit);
-    let bearing = cache.options.rules.tags.bearing(store.tags()).map(|bearing| Box::new(bearing.dated(hosted.tags_valid_at)));
+    let bearing =
+        cache.options.rules.tags.bearing(store.tags()).map(|bearing| Box::new(bearing.dated(hosted.tags_valid_at)));
     let bearing = hosted.run.bearing(bearing);
     let stored = Arc::new(crate::memory::Stored::new(value, life, fence.epoch, bearing, weight));
     store.flights().unless_voided(&key, fence.voided, || store.keep(Arc::clone(&key), stored));
