@@ -98,6 +98,22 @@ fn types() {
     holds!(Scope<PhantomPinned>:  yes yes no  no  no);
 }
 
+#[expect(dead_code, reason = "it is enough that it compiles")]
+fn types_of_http() {
+    use stampede::http::{BodyError, CacheLayer, CacheService, NoCache, ResponseBody, StoreFor, Tags};
+
+    // type                       Send Sync Unpin UnwindSafe RefUnwindSafe
+    holds!(CacheLayer:              yes yes yes no  no);
+    holds!(CacheService<u8>:        yes yes yes no  no);
+    holds!(CacheService<Single>:    yes no  yes no  no);
+    holds!(CacheService<Local>:     no  no  yes no  no);
+    holds!(BodyError:               yes yes yes no  no);
+    holds!(NoCache:                 yes yes yes yes yes);
+    holds!(StoreFor:                yes yes yes yes yes);
+    holds!(Tags:                    yes yes yes yes yes);
+    ask!(some::<ResponseBody<http_body_util::Empty<bytes::Bytes>>>(), yes, Send);
+}
+
 #[coalesce(ttl = "1m")]
 async fn plain(id: u64) -> u64 {
     id
@@ -199,6 +215,7 @@ fn nothing_public_is_left_out() {
         let names = import.split(';').next().unwrap_or_default().rsplit("::").next().unwrap_or_default();
         names.trim_matches(['{', '}', ' ']).split(',').map(str::trim)
     });
+    let items = items.map(|name| name.rsplit(" as ").next().unwrap_or(name));
     let items: Vec<_> = items.filter(|name| !name.is_empty() && *name != "__private").collect();
     assert!(items.len() >= 20 && items.contains(&"Store") && items.contains(&"coalesce"), "{items:?}");
     for item in items {

@@ -291,8 +291,18 @@ fn call(model: &Model) -> TokenStream {
     let start = start(model);
     let parts = parts(model);
     let reply = reply(model);
-    let target = target(model);
     let options = options(model);
+    let then = quote_spanned! {span=>
+        __stampede::call(
+            &__stampede_target,
+            __stampede_reply,
+            #share,
+            __stampede::#launch,
+            || #options,
+            #start,
+        )
+    };
+    let call = with_target(model, &then);
     // What is wrong with the reply is said once, for it is said of one place.
     quote_spanned! {span=>
         use #support as __stampede;
@@ -300,15 +310,7 @@ fn call(model: &Model) -> TokenStream {
         #parts
         ({
             #reply
-            #target
-            __stampede::call(
-                &__stampede_target,
-                __stampede_reply,
-                #share,
-                __stampede::#launch,
-                || #options,
-                #start,
-            )
+            #call
         })
         .await
     }
@@ -319,17 +321,16 @@ fn entry(model: &Model, companion: &Companion) -> TokenStream {
     let Model { support, output, .. } = model;
     let parts = parts(model);
     let reply = reply(model);
-    let target = target(model);
     let options = options(model);
     let entry = quote_spanned! {at(output.span())=>
         __stampede::entry(&__stampede_target, __stampede_reply, #options)
     };
+    let entry = with_target(model, &entry);
     let body = quote! {
         use #support as __stampede;
         use __stampede::ProbeOther as _;
         #parts
         #reply
-        #target
         #entry
     };
     companion_with(model, companion, &body)
@@ -390,8 +391,8 @@ fn parts(model: &Model) -> TokenStream {
     parts.collect()
 }
 
-/// Which key of which cache: the same statements for the function and its companion.
-fn target(model: &Model) -> TokenStream {
+/// Which key of which cache, and what is done with that: the same for the function and its companion.
+fn with_target(model: &Model, then: &TokenStream) -> TokenStream {
     let function = model.sig.ident.unraw().to_string();
     let id = format!("::{function} {} #{}", model.version, model.number);
     let owner = if model.associated && model.name.is_none() {
@@ -423,23 +424,20 @@ fn target(model: &Model) -> TokenStream {
         .map(|Param { name, .. }| quote!(__stampede::type_of_val(&#name)));
     let types = own.into_iter().chain(types).chain(unnamed);
     let consts = model.const_params().map(ToTokens::to_token_stream);
-    let mut temporaries = Vec::new();
+    let (mut names, mut values) = (Vec::new(), Vec::new());
     let parts = model.key.iter().enumerate().map(|(index, part)| {
         let span = at(part.span());
         if matches!(part, Expr::Path(_)) {
             return quote_spanned!(span=> __stampede::part(&#part));
         }
-        let temporary = format_ident!("__stampede_part_{index}");
-        temporaries.push(quote_spanned!(span=> let #temporary = &(#part);));
-        quote_spanned!(span=> __stampede::part(#temporary))
+        let name = format_ident!("__stampede_part_{index}");
+        values.push(quote_spanned!(span=> &(#part)));
+        names.push(name.clone());
+        quote_spanned!(span=> __stampede::part(#name))
     });
     let parts = consts.chain(parts).collect::<Vec<_>>();
     let parts = tuple(&parts);
-    quote! {
-        static __STAMPEDE_SITE: __stampede::Site =
-            __stampede::Site::new(__stampede::concat!(__stampede::module_path!(), #id), #name);
-        #store
-        #(#temporaries)*
+    let then = quote! {
         let __stampede_target = __stampede::Target {
             site: &__STAMPEDE_SITE,
             owner: #owner,
@@ -447,6 +445,24 @@ fn target(model: &Model) -> TokenStream {
             store: #place,
             key: #parts,
         };
+        #then
+    };
+    // What an expression borrows from lives as long as the match.
+    let then = if names.is_empty() {
+        then
+    } else {
+        quote! {
+            let __stampede_result = match (#(#values,)*) {
+                (#(#names,)*) => { #then }
+            };
+            __stampede_result
+        }
+    };
+    quote! {
+        static __STAMPEDE_SITE: __stampede::Site =
+            __stampede::Site::new(__stampede::concat!(__stampede::module_path!(), #id), #name);
+        #store
+        #then
     }
 }
 

@@ -32,6 +32,12 @@ pub async fn r#async(r#fn: u8) -> u8 {
     r#fn
 }
 
+/// A key that borrows from what it has made.
+#[coalesce(ttl = "5s", key = "name.trim().to_lowercase().as_str(), id")]
+pub async fn normalized(name: &str, id: u8) -> String {
+    format!("{name} {id}")
+}
+
 macro_rules! loaders {
     ($($name:ident($id:ident: $type:ty)),*) => {
         $(
@@ -91,6 +97,7 @@ twins!(first 1, second 2);
 fn they_do_not_meet_what_is_generated() {
     run(async {
         assert_eq!(taken(1, 2, 3, 4, 5, 6, 7, 8, 1, 1, 1, 1, 1, 1).await, 42);
+        assert_eq!((normalized(" A", 1).await, normalized("a ", 1).await), (" A 1".into(), " A 1".into()));
         assert_eq!(r#async(1).await, 1);
         assert_eq!(async_entry(1).get().await, Some(1));
         assert_eq!((load_one(1, 2).await, load_two(3, 4).await), (1, 3));
