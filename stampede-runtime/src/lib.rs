@@ -34,6 +34,7 @@ mod support;
 mod sync;
 mod tags;
 mod tally;
+pub mod tier;
 mod timer;
 mod waiting;
 mod wakers;
