@@ -19,11 +19,12 @@ use crate::launch::Refused;
 use crate::memory::AnyStored;
 use crate::patience::{Lapse, Patience};
 use crate::policy::{self, Age, Mode, Rules, Step};
+use crate::remote::{Approach, Errand, Remote};
 use crate::run::Run;
 use crate::stats::Outcome;
 use crate::store::Store;
 use crate::tally::{Found, Kind, Tally, Ticket};
-use crate::waiting::{Role, Waiting};
+use crate::waiting::{Again, Role, Waiting};
 
 /// What only the code that knows a call's types can do.
 pub(crate) trait Typed {
@@ -120,7 +121,7 @@ impl State {
         };
         let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
         let tally = Tally { store, outcome };
-        let ticket = Ticket { key: key.to_key(), name, mode, tally, patience: None };
+        let ticket = Ticket { key: key.to_key(), name, mode, tally, patience: None, seen: None };
         match found {
             Some((stored, age)) => Self::found(caller, stored, age, ticket),
             None => Self::ask(caller, ticket),
@@ -147,6 +148,15 @@ impl State {
         } else {
             Self::Answered(Answer::Stored(stored), ticket.tally)
         }
+    }
+
+    /// The remote tier had something.
+    fn hit(caller: &mut dyn Typed, stored: Arc<AnyStored>, mut ticket: Ticket) -> Self {
+        // It was asked just now: nobody has to vouch for it.
+        let age = stored.age(Instant::now(), ticket.store().epoch(), ticket.store().tags());
+        ticket.tally.took(Outcome::Coalesced);
+        ticket.seen = Some(Arc::clone(&stored));
+        Self::found(caller, stored, age, ticket)
     }
 
     /// No run may start: an old value is the answer, or an error is.
@@ -176,6 +186,7 @@ impl State {
             return Self::Answered(Answer::Stored(old), ticket.tally);
         }
         let rules = ticket.tally.guard(|| caller.rules());
+        let remote = ticket.remote(&rules);
         let mut permit = None;
         let done = || {
             // What was due a moment ago still is, unless it has been replaced or put off: chance is not asked again.
@@ -183,7 +194,8 @@ impl State {
                 .store()
                 .look_up(&ticket.key)
                 .is_some_and(|(now, age)| now.is_put_off(Instant::now()) || age.is_fresh() && !Arc::ptr_eq(&now, &old));
-            done || ticket.tally.permit(&ticket.key, ticket.name, &rules).map(|leave| permit = leave).is_err()
+            done || remote.is_none()
+                && ticket.tally.permit(&ticket.key, ticket.name, &rules).map(|leave| permit = leave).is_err()
         };
         // What was stored once is to be stored again, whatever the body will say to that.
         let request = Request { stores: true, ..ticket.request(&rules) };
@@ -191,7 +203,7 @@ impl State {
             return Self::Answered(Answer::Stored(old), ticket.tally);
         };
         // It is not asked about a flight that was left vacant.
-        if permit.is_none() {
+        if permit.is_none() && remote.is_none() {
             let Ok(leave) = ticket.tally.permit(&ticket.key, ticket.name, &rules) else {
                 runner.decline();
                 return Self::Answered(Answer::Stored(old), ticket.tally);
@@ -201,7 +213,8 @@ impl State {
         if caller.is_detached() {
             drop(waiter);
             // A runtime that takes no more tasks has had its day: the old value will do.
-            let _ = start(caller, runner, &ticket.tally, rules, permit);
+            let way = Way { permit, remote, seen: Some(Arc::clone(&old)), mode: ticket.mode };
+            let _ = start(caller, runner, &ticket.tally, rules, way);
             return Self::Answered(Answer::Stored(old), ticket.tally);
         }
         // A run that cannot go on without its caller: this one waits for it, and the others get the old value.
@@ -209,7 +222,8 @@ impl State {
             return Self::Answered(Answer::Stored(old), ticket.tally);
         };
         ticket.patience = Patience::new(&rules, true);
-        let _ = start(caller, runner, &ticket.tally, rules, permit);
+        let way = Way { permit, remote, seen: Some(old), mode: ticket.mode };
+        let _ = start(caller, runner, &ticket.tally, rules, way);
         let mut waiting = Waiting::new(waiter, ticket, edge);
         (waiting.role, waiting.has_window) = (Role::Refreshes, true);
         Self::Waiting(waiting)
@@ -222,9 +236,12 @@ impl State {
         if ticket.patience.is_none() {
             ticket.patience = Patience::new(&rules, ticket.mode == Mode::Normal && !ticket.tally.bypass());
         }
+        let remote = ticket.remote(&rules);
         let mut permit = None;
         let look = || {
             ticket.look_again(kind).or_else(|| match ticket.tally.permit(&ticket.key, ticket.name, &rules) {
+                // Whether a run is needed is for the remote tier to say first.
+                _ if remote.is_some() => None,
                 Ok(leave) => {
                     permit = leave;
                     None
@@ -243,25 +260,20 @@ impl State {
             }
         };
         let edge = wait_edge(&waiter.run(), runner.is_some()).unwrap_or_else(|chain| ticket.tally.panic(&chain));
+        let way = Way { permit, remote, seen: ticket.seen.take(), mode: ticket.mode };
         let mut waiting = Waiting::new(waiter, ticket, edge);
         waiting.has_window = rules.terms.have_window();
         match runner {
-            Some(runner) => Self::lead(caller, waiting, runner, rules, permit),
+            Some(runner) => Self::lead(caller, waiting, runner, rules, way),
             None => Self::Waiting(waiting),
         }
     }
 
     /// Starts the run that a call waits for.
-    fn lead(
-        caller: &mut dyn Typed,
-        mut waiting: Waiting,
-        runner: Runner,
-        rules: Rules,
-        permit: Option<Permit>,
-    ) -> Self {
+    fn lead(caller: &mut dyn Typed, mut waiting: Waiting, runner: Runner, rules: Rules, way: Way) -> Self {
         waiting.tally.took(Outcome::Miss);
         waiting.role = Role::Leads;
-        if let Err(Refused) = start(caller, runner, &waiting.tally, rules, permit) {
+        if let Err(Refused) = start(caller, runner, &waiting.tally, rules, way) {
             waiting.tally.panic("the tokio runtime is shutting down and takes no more tasks");
         }
         Self::Waiting(waiting)
@@ -279,7 +291,9 @@ impl State {
         caller.check().unwrap_or_else(|message| waiting.tally.panic(message));
         let rules = waiting.tally.guard(|| caller.rules());
         if let Ok(permit) = waiting.tally.permit(&runner.run.key, runner.run.name, &rules) {
-            Self::lead(caller, waiting, runner, rules, permit)
+            let remote = waiting.tally.remote(&rules);
+            let way = Way { permit, remote, seen: None, mode: waiting.mode };
+            Self::lead(caller, waiting, runner, rules, way)
         } else {
             runner.decline();
             let role = waiting.role;
@@ -310,25 +324,35 @@ impl State {
                 Poll::Ready(Arrival::Outdated) => *self = Self::ask(caller, waiting.into_ticket()),
                 Poll::Ready(Arrival::Settled) => match waiting.answer(caller.kind()) {
                     Ok(answered) => return Poll::Ready(answered),
-                    Err(ticket) => *self = Self::ask(caller, ticket),
+                    Err(Again { ticket, found: None }) => *self = Self::ask(caller, ticket),
+                    Err(Again { ticket, found: Some(found) }) => *self = Self::hit(caller, found, ticket),
                 },
             }
         }
     }
 }
 
-fn start(
-    caller: &mut dyn Typed,
-    runner: Runner,
-    tally: &Tally,
-    rules: Rules,
-    permit: Option<Permit>,
-) -> Result<(), Refused> {
-    if let Some(mut permit) = permit {
+fn start(caller: &mut dyn Typed, runner: Runner, tally: &Tally, rules: Rules, way: Way) -> Result<(), Refused> {
+    let approach = way.remote.and_then(|remote| {
+        let errand = Errand::new(remote, tally.store.clone(), &runner, &rules, way.mode, way.seen)?;
+        runner.run.approach(true);
+        Some(Approach::new(errand))
+    });
+    if let Some(mut permit) = way.permit {
         permit.begin();
         runner.run.permitted(permit);
     }
-    caller.start(runner, Plan { store: tally.store.clone(), rules, bypass: tally.bypass() })
+    caller.start(runner, Plan::new(tally.store.clone(), rules, tally.bypass(), approach))
+}
+
+/// What lies between a flight and its body.
+struct Way {
+    /// The breaker's leave. Where the remote tier is asked first, the breaker is asked after that.
+    permit: Option<Permit>,
+    remote: Option<Arc<Remote>>,
+    /// The value that will not do.
+    seen: Option<Arc<AnyStored>>,
+    mode: Mode,
 }
 
 /// Notes that the run whose body calls waits for this one, which the call leads or joins.

@@ -12,12 +12,14 @@ use tokio::time::Instant;
 
 use crate::call::{Id, warn_about_key};
 use crate::key::{Key, KeyBuf};
-use crate::memory::Stored;
+use crate::memory::{AnyStored, Stored};
 use crate::policy::{Lifetime, Options, Terms};
 use crate::random;
+use crate::remote::{Away, Order};
 use crate::reply::Value;
 use crate::store::Store;
 use crate::tags::Tags;
+use crate::tier::TierKey;
 
 type Weigh = Arc<dyn Fn(&dyn Any) -> u32 + Send + Sync>;
 
@@ -34,6 +36,7 @@ pub struct Entry<V> {
     terms: Terms,
     weigh: Option<Weigh>,
     tags: Tags,
+    away: Option<Away>,
     value: PhantomData<fn(V) -> V>,
 }
 
@@ -46,6 +49,7 @@ impl<V> Clone for Entry<V> {
             terms: self.terms,
             weigh: self.weigh.clone(),
             tags: self.tags.clone(),
+            away: self.away.clone(),
             value: PhantomData,
         }
     }
@@ -72,7 +76,8 @@ impl<V> Entry<V> {
             .weight
             .map(|weigh| -> Weigh { Arc::new(move |value| value.downcast_ref::<W>().map_or(1, weigh)) });
         let terms = Terms { ttl: store.cap(options.rules.terms.ttl), ..options.rules.terms };
-        Self { key, terms, weigh, tags: options.rules.tags, store, value: PhantomData }
+        let away = key.as_ref().and_then(|key| Away::of(&store, key, id.name, options.rules.wire));
+        Self { key, terms, weigh, tags: options.rules.tags, away, store, value: PhantomData }
     }
 
     /// Voids what is stored, and keeps what a run under way would store out of the store.
@@ -82,13 +87,11 @@ impl<V> Entry<V> {
     ///
     /// # Cancel safety
     ///
-    /// All is done when the future is first polled.
-    #[expect(clippy::unused_async, reason = "tiers beyond memory will have to be told, and that takes a round trip")]
+    /// All is done, or under way, when the future is first polled.
     pub async fn invalidate(&self) -> bool {
-        if let Some(key) = &self.key {
-            self.store.flights().supersede(key, || self.store.forget(key));
-        }
-        true
+        let Some(key) = self.key.clone() else { return true };
+        let store = self.store.clone();
+        self.tell(Order::Invalidate, move || store.void_here(&key)).await
     }
 
     /// Ends the TTL of what is stored: the old value is no hit any more, but stays for stale answers.
@@ -100,46 +103,65 @@ impl<V> Entry<V> {
     ///
     /// # Cancel safety
     ///
-    /// All is done when the future is first polled.
-    #[expect(clippy::unused_async, reason = "tiers beyond memory will have to be told, and that takes a round trip")]
+    /// All is done, or under way, when the future is first polled.
     pub async fn expire(&self) -> bool {
-        if let Some(key) = &self.key {
-            self.store.flights().supersede(key, || self.store.expire(key));
+        let Some(key) = self.key.clone() else { return true };
+        let store = self.store.clone();
+        self.tell(Order::Expire, move || store.expire_here(&key)).await
+    }
+
+    async fn tell(&self, order: fn(TierKey) -> Order, here: impl Fn() + Clone + Send + 'static) -> bool {
+        self.store.tell(|| self.away.as_ref().map(|away| order(away.key.clone())), here.clone(), here).await
+    }
+
+    async fn read<W: Value>(&self) -> Option<W> {
+        let key = self.key.as_ref()?;
+        if let Some((stored, age)) = self.store.look_up(key)
+            && age.is_fresh()
+        {
+            return stored.downcast::<W>().cloned();
         }
-        true
+        let stored = self.away.as_ref()?.read(&self.store, key, &self.terms).await?;
+        stored.downcast::<W>().cloned()
     }
 
-    fn read<W: Value>(&self) -> Option<W> {
-        let (stored, age) = self.store.look_up(self.key.as_deref()?)?;
-        if age.is_fresh() { stored.downcast::<W>().cloned() } else { None }
-    }
-
-    fn write<W: Value>(&self, value: W) {
-        let Some(key) = &self.key else { return };
+    async fn write<W: Value>(&self, value: W) {
+        let Some(key) = self.key.clone() else { return };
         let weight = self.weigh.as_ref().map_or(1, |weigh| weigh(&value));
         // How long a run would have taken is not known, so `xfetch` leaves this value alone.
         let life = Lifetime::starting(Instant::now(), self.terms.ttl, &self.terms, Duration::ZERO, random::unit);
         let bearing = self.tags.bearing(self.store.tags());
-        let stored = Arc::new(Stored::new(value, life, self.store.epoch(), bearing, weight));
-        self.store.flights().supersede(key, || {
-            if self.terms.ttl.is_zero() {
-                self.store.forget(key);
-            } else {
-                self.store.keep(Arc::clone(key), stored);
-            }
-        });
+        let mut stored = Stored::new(value, life, self.store.epoch(), bearing, weight);
+        if let Some(away) = &self.away {
+            stored = stored.marked(away.remote.mark());
+        }
+        let stored: Arc<AnyStored> = Arc::new(stored);
+        let is_kept = !self.terms.ttl.is_zero();
+        let away = self.away.as_ref().filter(|_| is_kept).map(|away| away.put(Arc::clone(&stored), &self.tags));
+        if !is_kept {
+            // What was is voided, and nothing takes its place.
+            self.invalidate().await;
+            return;
+        }
+        let put = {
+            let (key, store, stored) = (Arc::clone(&key), self.store.clone(), Arc::clone(&stored));
+            move || store.flights().supersede(&key, || store.keep(Arc::clone(&key), stored))
+        };
+        let store = self.store.clone();
+        // What was loaded meanwhile is void; and if others have voided our value meanwhile, it stays so.
+        let clear = move || store.flights().supersede(&key, || store.forget_all_but(&key, &stored));
+        self.store.tell(|| away, put, clear).await;
     }
 }
 
 impl<V: Value> Entry<V> {
-    /// The value, if a fresh one is stored. Never runs anything, and is no call to the statistics.
+    /// The value, if a fresh one is stored, here or in the remote tier. Never runs anything, and is no call to the statistics.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost.
-    #[expect(clippy::unused_async, reason = "a tier beyond memory will have to be asked")]
     pub async fn get(&self) -> Option<V> {
-        self.read()
+        self.read().await
     }
 
     /// Stores a value, fresh for the TTL of its cache from now on.
@@ -149,10 +171,9 @@ impl<V: Value> Entry<V> {
     ///
     /// # Cancel safety
     ///
-    /// All is done when the future is first polled.
-    #[expect(clippy::unused_async, reason = "tiers beyond memory will have to be told, and that takes a round trip")]
+    /// All is done, or under way, when the future is first polled.
     pub async fn put(&self, value: V) {
-        self.write(value);
+        self.write(value).await;
     }
 }
 
@@ -206,18 +227,16 @@ impl<T: Value, E> FnEntry<Result<T, E>> {
     /// # Cancel safety
     ///
     /// Nothing is lost.
-    #[expect(clippy::unused_async, reason = "a tier beyond memory will have to be asked")]
     pub async fn get(&self) -> Option<T> {
-        self.entry.read()
+        self.entry.read().await
     }
 
     /// Stores a value: see [`Entry::put`].
     ///
     /// # Cancel safety
     ///
-    /// All is done when the future is first polled.
-    #[expect(clippy::unused_async, reason = "tiers beyond memory will have to be told, and that takes a round trip")]
+    /// All is done, or under way, when the future is first polled.
     pub async fn put(&self, value: T) {
-        self.entry.write(value);
+        self.entry.write(value).await;
     }
 }

@@ -15,9 +15,11 @@ use crate::flight::{Flight, Outcome, Runner};
 use crate::memory::{AnyStored, Stored};
 use crate::policy::{Lifetime, Opinion, Report, Rules};
 use crate::random;
+use crate::remote::{Approach, Approached, Held, Mark};
 use crate::reply::{Divide, Reply, Share, Value, carried};
 use crate::run::Run;
 use crate::settled::AnyError;
+use crate::space::Space;
 use crate::stats::RunResult;
 use crate::store::Store;
 use crate::sync::Mutex;
@@ -52,6 +54,11 @@ pub(crate) struct Plan {
     pub(crate) rules: Rules,
     /// The store is switched off: nothing is written.
     pub(crate) bypass: bool,
+    /// What is to be done before the body.
+    approach: Option<Approach>,
+    /// What came of it: the lease that the body runs under, and what its value is to bear.
+    held: Option<Held>,
+    mark: Option<Box<Mark>>,
 }
 
 /// How a run ended.
@@ -60,6 +67,7 @@ enum Ended {
         value: Arc<AnyStored>,
         stores: bool,
         result: RunResult,
+        run_time: Duration,
     },
     /// Told whether exactly one caller waits.
     Error(Box<dyn FnOnce(bool) -> AnyError>),
@@ -67,6 +75,10 @@ enum Ended {
     Kept(Arc<AnyStored>),
     Panic(Box<dyn Any + Send>),
     TimedOut,
+    /// No body has run: this is what there is.
+    Found(Arc<AnyStored>),
+    /// No body has run: none may.
+    Refused,
 }
 
 impl<R, V, E, D, H, F> Execution<R, V, E, D, H, F>
@@ -124,12 +136,8 @@ where
         let Some(runner) = this.runner else {
             return Poll::Ready(());
         };
-        let plan = &*this.plan;
+        let plan = this.plan;
         runner.run.begin();
-        if plan.rules.terms.xfetch > 0.0 && this.began.is_none() {
-            *this.began = Some(Instant::now());
-        }
-        let began = *this.began;
         let (opinion, share) = (*this.opinion, *this.share);
 
         let thrown = this.thrown.lock().take();
@@ -140,9 +148,19 @@ where
             if !runner.run.is_over()
                 && let Some(body) = this.body.as_mut().as_pin_mut()
             {
-                if let Poll::Ready(output) = body.poll(cx) {
+                let approached = plan.approach(runner, cx);
+                if let Poll::Ready(Some(ended)) = approached {
                     this.body.set(None);
-                    let run_time = began.map_or(Duration::ZERO, |began| began.elapsed());
+                    return Poll::Ready(ended);
+                }
+                if plan.is_timed() && approached.is_ready() {
+                    this.began.get_or_insert_with(Instant::now);
+                }
+                if approached.is_ready()
+                    && let Poll::Ready(output) = body.poll(cx)
+                {
+                    this.body.set(None);
+                    let run_time = this.began.map_or(Duration::ZERO, |began| began.elapsed());
                     let ended = match split::<R, V, E, D, H>(output, &runner.run, share) {
                         Ok(value) => judge(value, runner, plan, opinion, run_time),
                         Err(error) => keep::<E, H>(error, runner, plan),
@@ -162,14 +180,14 @@ where
             Err(payload) => Ended::Panic(payload),
         };
         if let Some(runner) = this.runner.take() {
-            finish(runner, this.plan, ended);
+            finish(runner, plan, ended);
         }
         Poll::Ready(())
     }
 }
 
 /// Asks the application about a value. Runs the user's code.
-fn judge<V: Value>(value: V, runner: &Runner, plan: &Plan, opinion: Opinion<V>, run_time: Duration) -> Ended {
+fn judge<V: Value>(value: V, runner: &Runner, plan: &mut Plan, opinion: Opinion<V>, run_time: Duration) -> Ended {
     let refused = runner.run.said_no_cache() || opinion.cache_if.is_some_and(|accepts| !accepts(&value));
     let ttl = if refused { Duration::ZERO } else { plan.ttl(runner.run.ttl(plan.rules.terms.ttl)) };
     let stores = !ttl.is_zero();
@@ -177,8 +195,12 @@ fn judge<V: Value>(value: V, runner: &Runner, plan: &Plan, opinion: Opinion<V>, 
     let terms = runner.run.windows(&plan.rules.terms);
     let life = Lifetime::starting(Instant::now(), ttl, &terms, run_time, random::unit);
     let bearing = runner.run.bearing(runner.flight.bearing.clone());
-    let value = Arc::new(Stored::new(value, life, runner.flight.epoch, bearing, weight));
-    Ended::Value { value, stores, result: if refused { RunResult::NoCache } else { RunResult::Ok } }
+    let mut value = Stored::new(value, life, runner.flight.epoch, bearing, weight);
+    if let Some(mark) = plan.mark.take() {
+        value = value.marked(mark);
+    }
+    let result = if refused { RunResult::NoCache } else { RunResult::Ok };
+    Ended::Value { value: Arc::new(value), stores, result, run_time }
 }
 
 /// Says what an error's callers and later ones get.
@@ -193,6 +215,44 @@ fn keep<E: Send + 'static, H: Share<E>>(error: E, runner: &Runner, plan: &Plan) 
 }
 
 impl Plan {
+    pub(crate) fn new(store: Store, rules: Rules, bypass: bool, approach: Option<Approach>) -> Self {
+        Self { store, rules, bypass, approach, held: None, mark: None }
+    }
+
+    /// Ready with `None` when the body is to run.
+    fn approach(&mut self, runner: &Runner, cx: &mut Context<'_>) -> Poll<Option<Ended>> {
+        let Some(approach) = &mut self.approach else { return Poll::Ready(None) };
+        let Poll::Ready(approached) = approach.poll(cx) else { return Poll::Pending };
+        self.approach = None;
+        let run = &runner.run;
+        match approached {
+            Approached::Found(stored) => Poll::Ready(Some(Ended::Found(stored))),
+            Approached::PutOff(old, retry_after) => {
+                self.store.put_off(&run.key, retry_after);
+                Poll::Ready(Some(Ended::Found(old)))
+            }
+            Approached::Run(held, mark) => {
+                (self.held, self.mark) = (held, Some(mark));
+                // Only now is it known that a run is needed.
+                if let (Some(trip), Some(space)) = (self.rules.trip, Space::of_key(&run.key))
+                    && !run.has_permit()
+                {
+                    let admission = self.store.breakers().admit(space, run.name, trip, self.rules.limit());
+                    let Ok(mut permit) = admission else { return Poll::Ready(Some(Ended::Refused)) };
+                    permit.begin();
+                    run.permitted(permit);
+                }
+                run.approach(false);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// Whether it matters how long the body takes.
+    fn is_timed(&self) -> bool {
+        self.rules.terms.xfetch > 0.0 || self.held.is_some()
+    }
+
     /// `ttl`, as far as anything may be stored.
     fn ttl(&self, ttl: Duration) -> Duration {
         if self.bypass || self.store.is_bypassed() { Duration::ZERO } else { self.store.cap(ttl) }
@@ -216,12 +276,14 @@ where
 }
 
 /// Brings a flight to its end.
-fn finish(runner: Runner, plan: &Plan, ended: Ended) {
-    let Plan { store, rules, bypass } = plan;
+fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
+    let Plan { store, rules, bypass, held, .. } = plan;
+    let mut held = held.take();
     // Before those who wait are woken: they may ask again at once. A run that is lost is settled by its flight.
     let report = match ended {
         Ended::Value { .. } => Some(Report::Success),
         Ended::Error(_) | Ended::Kept(_) | Ended::Panic(_) => Some(Report::Failure),
+        Ended::Found(_) | Ended::Refused => Some(Report::Lost),
         Ended::TimedOut => None,
     };
     if let Some(news) = report.and_then(|report| runner.run.settle(report)) {
@@ -231,15 +293,18 @@ fn finish(runner: Runner, plan: &Plan, ended: Ended) {
     let says: Option<Arc<str>> =
         if let Ended::Panic(payload) = &ended { Some(message_of(&**payload).into()) } else { None };
     let (result, kept) = match &ended {
-        Ended::Value { value, stores, result } => (*result, stores.then_some(value)),
-        Ended::Error(_) => (RunResult::Error, None),
-        Ended::Kept(error) => (RunResult::Error, Some(error)),
-        Ended::Panic(_) => (RunResult::Panic, None),
+        Ended::Value { value, stores, result, .. } => (Some(*result), stores.then_some(value)),
+        Ended::Error(_) => (Some(RunResult::Error), None),
+        Ended::Kept(error) => (Some(RunResult::Error), Some(error)),
+        Ended::Panic(_) => (Some(RunResult::Panic), None),
+        Ended::Found(found) => (None, Some(found)),
         Ended::TimedOut => return runner.time_out(),
+        Ended::Refused => return runner.decline(),
     };
-    let gave_value = matches!(ended, Ended::Value { .. });
+    let gave_value = matches!(ended, Ended::Value { .. } | Ended::Found(_));
     // Whether an old value stays in use.
     let mut old_stays = false;
+    let mut is_kept = false;
     let commit = &mut || {
         // An old value that can still be served is a better answer than an error.
         if kept.is_none() || !gave_value {
@@ -249,16 +314,27 @@ fn finish(runner: Runner, plan: &Plan, ended: Ended) {
             && !old_stays
         {
             store.keep(Arc::clone(&key), Arc::clone(kept));
+            is_kept = true;
         }
     };
     let Some(closed) = runner.close(result, commit) else { return };
+    let made = match &ended {
+        Ended::Value { value, run_time, .. } => Some((Arc::clone(value), *run_time)),
+        _ => None,
+    };
     let outcome = match ended {
         Ended::Value { value: stored, .. } | Ended::Kept(stored) => Outcome::Stored(stored),
         Ended::Error(prepare) => Outcome::Error(prepare(closed.alone)),
         Ended::Panic(payload) => Outcome::Panic(Mutex::new(Some(payload)), says.clone().unwrap_or_default()),
-        Ended::TimedOut => return,
+        Ended::Found(found) => Outcome::Found(found),
+        Ended::TimedOut | Ended::Refused => return,
     };
     closed.settle(outcome);
+    if let (Some(held), Some((stored, run_time))) = (held.take_if(|_| is_kept), made) {
+        held.fill(stored, rules.wire.clone(), run_time, (store.clone(), key));
+    } else if let Some(held) = held {
+        held.release(if old_stays { rules.retry_after } else { Duration::ZERO });
+    }
     if old_stays && !gave_value {
         // Nobody else may hear of this.
         tracing::warn!(cache = name, ?result, says = says.as_deref(), "a run failed: the old value stays in use");

@@ -66,6 +66,8 @@ mod model;
 pub(crate) enum Outcome {
     /// A value, in the store as well if it was to be stored; or an error that was.
     Stored(Arc<AnyStored>),
+    /// What the remote tier had, without a run: those who wait look at it as they would if the store had had it.
+    Found(Arc<AnyStored>),
     /// An error.
     Error(AnyError),
     /// A panic: what was thrown, and what it said.
@@ -249,7 +251,7 @@ impl Flight {
             Lost::TimedOut => Some(RunResult::Timeout),
             Lost::Declined => None,
         };
-        self.run_ended(result, flights);
+        self.run_ended(result.filter(|_| !run.is_approaching()), flights);
         self.close_if_useless(core, flights);
         wakers.into_iter().for_each(Waker::wake);
         if let Some(task) = task {
@@ -267,7 +269,8 @@ impl Flight {
             return;
         }
         if core.phase == Phase::Running {
-            self.run_ended(Some(RunResult::Cancelled), flights);
+            let ran = !core.run.is_approaching();
+            self.run_ended(ran.then_some(RunResult::Cancelled), flights);
         }
         let news = core.run.settle(Report::Lost);
         let task = core.end_run(Phase::Closed);
@@ -311,7 +314,7 @@ impl Runner {
 
     /// The run came to an end: closes the flight, unless the run is no longer its own. `commit` stores what is to be stored,
     /// and is called under the key's lock if the flight is still current and its tags have not been voided.
-    pub(crate) fn close(self, result: RunResult, commit: &mut dyn FnMut()) -> Option<Closed> {
+    pub(crate) fn close(self, result: Option<RunResult>, commit: &mut dyn FnMut()) -> Option<Closed> {
         let Self { flight, flights, run, .. } = &self;
         let mut locked = flights.lock(&flight.key);
         let mut core = flight.core.lock();
@@ -331,7 +334,7 @@ impl Runner {
         };
         drop(locked);
         drop(removed);
-        flight.run_ended(Some(result), flights);
+        flight.run_ended(result, flights);
         Some(Closed { runner: self, alone, watches })
     }
 

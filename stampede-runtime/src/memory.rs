@@ -16,6 +16,7 @@ use crate::aside::{Careful, Holding};
 use crate::key::Key;
 use crate::policy::{Age, Lifetime, after, nanos};
 use crate::random;
+use crate::remote::Mark;
 use crate::settled::AnyError;
 use crate::sync::{AtomicU64, Ordering};
 use crate::tags::{Bearing, TagTable};
@@ -33,6 +34,8 @@ pub(crate) struct Stored<V: ?Sized> {
     /// How much earlier than that the TTL has ended by `expire`, in nanoseconds.
     expired_by: AtomicU64,
     bearing: Option<Box<Bearing>>,
+    /// What it has to do with the remote tier, if anything.
+    mark: Option<Box<Mark>>,
     value: V,
 }
 
@@ -50,8 +53,15 @@ impl<V> Stored<Careful<V>> {
             retry_at: AtomicU64::new(i64::MIN.cast_unsigned()),
             expired_by: AtomicU64::new(0),
             bearing,
+            mark: None,
             value: Careful::new(value),
         }
+    }
+
+    /// The same, with something to do with the remote tier.
+    pub(crate) fn marked(self, mark: Box<Mark>) -> Self {
+        // A glance does not tell whether somebody vouches for it.
+        Self { mark: Some(mark), glance: AtomicU64::new(0), ..self }
     }
 }
 
@@ -77,6 +87,10 @@ impl<V: ?Sized> Stored<V> {
         }
         let forward = Duration::from_nanos(self.expired_by.load(Ordering::Relaxed));
         self.life.at(after(now, forward), random::unit)
+    }
+
+    pub(crate) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_deref()
     }
 
     /// Ends the TTL now, if it has not ended. The windows beyond it are as long as they were.
@@ -194,6 +208,13 @@ impl Memory {
     pub(crate) fn remove(&self, key: &[u8]) {
         let _holding = Holding::start();
         self.cache.invalidate(key);
+    }
+
+    /// Lets go of this very value.
+    pub(crate) fn remove_this(&self, key: &[u8], stored: &Arc<AnyStored>) {
+        if self.get(key).is_some_and(|there| Arc::ptr_eq(&there, stored)) {
+            self.remove(key);
+        }
     }
 
     /// Keeps refreshes of the value that is stored under a key away for this long. Says whether there is one.

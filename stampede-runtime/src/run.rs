@@ -23,6 +23,8 @@ pub(crate) struct Run {
     waiters: AtomicUsize,
     begun: AtomicBool,
     over: AtomicBool,
+    /// Still on its way to the body: see [`crate::remote`].
+    approaching: AtomicBool,
     timed_out: AtomicBool,
     /// It takes over from a run that reached its limit.
     follows_timeout: bool,
@@ -58,6 +60,7 @@ impl Run {
             waiters: AtomicUsize::new(0),
             begun: AtomicBool::new(false),
             over: AtomicBool::new(false),
+            approaching: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
             follows_timeout: false,
             no_cache: AtomicBool::new(false),
@@ -70,6 +73,10 @@ impl Run {
     /// The run has the breaker's leave.
     pub(crate) fn permitted(&self, permit: Permit) {
         *self.permit.lock() = Some(Box::new(permit));
+    }
+
+    pub(crate) fn has_permit(&self) -> bool {
+        self.permit.lock().is_some()
     }
 
     /// Settles with the breaker, where that has not been done.
@@ -108,6 +115,16 @@ impl Run {
 
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the remote tier is asked before the body runs; or that the body runs now.
+    pub(crate) fn approach(&self, approaching: bool) {
+        self.approaching.store(approaching, Ordering::Relaxed);
+    }
+
+    /// Whether the body has not been asked yet: then it has not run.
+    pub(crate) fn is_approaching(&self) -> bool {
+        self.approaching.load(Ordering::Relaxed)
     }
 
     /// Notes that the run is over: its body is not to be polled again.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use crate::remote::TierStats;
 use crate::sync::Ordering;
 use crate::sync::plain::{AtomicU64, AtomicUsize};
 
@@ -74,6 +75,8 @@ pub struct Stats {
     pub waiting: u64,
     /// Values in the memory tier.
     pub entries: u64,
+    /// What the remote tier has done; nothing if there is none.
+    pub tier: TierStats,
 }
 
 impl Stats {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,9 +16,11 @@ use crate::flights::Flights;
 use crate::key::Key;
 use crate::memory::{AnyStored, Bounds, Memory};
 use crate::policy::Age;
+use crate::remote::{Order, Remote};
 use crate::stats::Stats;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::tags::{Tag, TagTable};
+use crate::tier::Tier;
 
 /// How many entries the default store holds.
 const DEFAULT_ENTRIES: u64 = 10_000;
@@ -42,7 +44,7 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     memory: Arc<Memory>,
     flights: Arc<Flights>,
     breakers: Breakers,
@@ -50,6 +52,7 @@ struct Inner {
     /// From 1, and raised by `clear`: what began in an earlier epoch is void.
     epoch: AtomicU64,
     bypass: AtomicBool,
+    remote: Option<Arc<Remote>>,
 }
 
 static PROCESS: OnceCell<Store> = OnceCell::new();
@@ -65,6 +68,12 @@ impl fmt::Debug for Store {
     }
 }
 
+impl From<Arc<Inner>> for Store {
+    fn from(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+}
+
 impl Default for Store {
     /// A store of its own with the default bound.
     fn default() -> Self {
@@ -75,7 +84,7 @@ impl Default for Store {
 impl Store {
     /// Starts the description of a store.
     pub fn builder() -> StoreBuilder {
-        StoreBuilder { max_entries: DEFAULT_ENTRIES, max_weight: None, max_ttl: Duration::MAX }
+        StoreBuilder { max_entries: DEFAULT_ENTRIES, max_weight: None, max_ttl: Duration::MAX, remote: None }
     }
 
     /// The store in force here: that of the innermost [`scope`](Self::scope), else the process's.
@@ -121,16 +130,15 @@ impl Store {
     }
 
     /// Voids everything: what is stored, and what runs under way would store. Those runs are delivered to the callers that
-    /// wait for them.
+    /// wait for them. Says whether every tier of the store has heard of it; with memory alone, that is always so.
     ///
     /// # Cancel safety
     ///
-    /// All is done when the future is first polled.
-    #[expect(clippy::unused_async, reason = "tiers beyond memory will have to be told, and that takes a round trip")]
-    pub async fn clear(&self) {
-        let epoch = self.inner.epoch.fetch_add(1, Ordering::SeqCst) + 1;
-        self.inner.flights.supersede_before(epoch);
-        self.inner.memory.clear();
+    /// All is done, or under way, when the future is first polled; what it would have said is lost.
+    pub async fn clear(&self) -> bool {
+        let store = self.clone();
+        let here = move || store.clear_here();
+        self.tell(|| Some(Order::Clear), here.clone(), here).await
     }
 
     /// Voids every entry that bears a tag, of whatever function or cache, and what runs under way would store with it.
@@ -144,7 +152,7 @@ impl Store {
     ///
     /// # Cancel safety
     ///
-    /// All is done when the future is first polled.
+    /// All is done, or under way, when the future is first polled; what it would have said is lost.
     ///
     /// # Examples
     ///
@@ -163,10 +171,27 @@ impl Store {
     /// assert_eq!(orders_entry(7, 1).get().await, None);
     /// # }
     /// ```
-    #[expect(clippy::unused_async, reason = "tiers beyond memory will have to be told, and that takes a round trip")]
     pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> bool {
-        self.tags().invalidate(Tag::new(tag.as_ref()));
-        true
+        let (store, tag) = (self.clone(), Tag::new(tag.as_ref()));
+        let text = Arc::clone(tag.text());
+        let here = move || store.tags().invalidate(&tag);
+        self.tell(|| Some(Order::Tag(text)), here.clone(), here).await
+    }
+
+    /// Does something here; and tells the remote tier, if there is one and `order` is something that concerns it, and does
+    /// what is to be done after that. Says whether every tier has heard.
+    pub(crate) async fn tell(
+        &self,
+        order: impl FnOnce() -> Option<Order>,
+        before: impl FnOnce(),
+        after: impl FnOnce() + Send + 'static,
+    ) -> bool {
+        let order = self.inner.remote.as_ref().and_then(|remote| Some((remote, order()?)));
+        before();
+        match order {
+            Some((remote, order)) => remote.tell(order, after).await,
+            None => true,
+        }
     }
 
     /// Switches the store off, or on again: while it is off, calls neither read nor write it. Calls for one key still
@@ -184,6 +209,7 @@ impl Store {
             in_flight: flights.in_flight() as u64,
             waiting: flights.waiting() as u64,
             entries: memory.len(),
+            tier: self.inner.remote.as_ref().map(|remote| remote.counters.stats()).unwrap_or_default(),
         }
     }
 
@@ -214,14 +240,65 @@ impl Store {
 
     /// `ttl`, as far as this store stores at all.
     pub(crate) fn cap(&self, ttl: Duration) -> Duration {
-        if self.inner.memory.holds_nothing() { Duration::ZERO } else { ttl.min(self.inner.max_ttl) }
+        if self.inner.memory.holds_nothing() && self.inner.remote.is_none() {
+            Duration::ZERO
+        } else {
+            ttl.min(self.inner.max_ttl)
+        }
     }
 
     /// What is stored under a key and what it is good for.
     pub(crate) fn look_up(&self, key: &[u8]) -> Option<(Arc<AnyStored>, Age)> {
         let stored = self.inner.memory.get(key)?;
-        let age = stored.age(Instant::now(), self.epoch(), self.tags());
+        let now = Instant::now();
+        let mut age = stored.age(now, self.epoch(), self.tags());
+        if let (Some(mark), Some(remote)) = (stored.mark(), &self.inner.remote)
+            && age != Age::Dead
+            && !remote.vouches(mark, now)
+        {
+            age = Age::Unvouched;
+        }
         (age != Age::Dead).then_some((stored, age))
+    }
+
+    /// What is in memory under a key, whatever it is good for.
+    pub(crate) fn peek(&self, key: &[u8]) -> Option<Arc<AnyStored>> {
+        self.inner.memory.get(key)
+    }
+
+    /// Lets go of what is stored under a key, unless it is this.
+    pub(crate) fn forget_all_but(&self, key: &[u8], stored: &Arc<AnyStored>) {
+        if !self.peek(key).is_some_and(|there| Arc::ptr_eq(&there, stored)) {
+            self.forget(key);
+        }
+    }
+
+    pub(crate) fn remote(&self) -> Option<&Arc<Remote>> {
+        self.inner.remote.as_ref()
+    }
+
+    /// Voids everything in memory.
+    pub(crate) fn clear_here(&self) {
+        let epoch = self.inner.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        self.inner.flights.supersede_before(epoch);
+        self.inner.memory.clear();
+    }
+
+    /// Voids a key in memory.
+    pub(crate) fn void_here(&self, key: &[u8]) {
+        self.flights().supersede(key, || self.forget(key));
+    }
+
+    /// Ends the TTL of a key's value in memory.
+    pub(crate) fn expire_here(&self, key: &[u8]) {
+        self.flights().supersede(key, || self.expire(key));
+    }
+
+    /// Lets go of this very value.
+    pub(crate) fn forget_this(&self, key: &[u8], stored: &Arc<AnyStored>) {
+        let locked = self.flights().lock(key);
+        self.inner.memory.remove_this(key, stored);
+        drop(locked);
     }
 
     pub(crate) fn keep(&self, key: Key, stored: Arc<AnyStored>) {
@@ -244,34 +321,55 @@ impl Store {
 }
 
 /// Describes a [`Store`]. Made by [`Store::builder`].
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_field_names, reason = "they are named as their setters are")]
 #[must_use = "a description alone stores nothing: call `build`"]
 pub struct StoreBuilder {
     max_entries: u64,
     max_weight: Option<u64>,
     max_ttl: Duration,
+    remote: Option<Box<dyn Tier>>,
+}
+
+impl fmt::Debug for StoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { max_entries, max_weight, max_ttl, remote } = self;
+        f.debug_struct("StoreBuilder")
+            .field("max_entries", max_entries)
+            .field("max_weight", max_weight)
+            .field("max_ttl", max_ttl)
+            .field("remote", &remote.is_some())
+            .finish()
+    }
 }
 
 impl StoreBuilder {
     /// How many values the store holds at most; 10 000 unless told. Zero stores nothing: calls are still coalesced.
-    pub const fn max_entries(self, max_entries: u64) -> Self {
+    pub fn max_entries(self, max_entries: u64) -> Self {
         Self { max_entries, ..self }
     }
 
     /// How much the values may weigh together at most, by the `weight` that functions and caches give them (1 unless
     /// told). It holds together with `max_entries`; a value counts for the larger of its shares in the two, so a store with
     /// both bounds may be full before either is reached.
-    pub const fn max_weight(self, max_weight: u64) -> Self {
+    pub fn max_weight(self, max_weight: u64) -> Self {
         Self { max_weight: Some(max_weight), ..self }
     }
 
     /// The longest TTL that the store grants, whatever functions, caches and runs ask for.
-    pub const fn max_ttl(self, max_ttl: Duration) -> Self {
+    pub fn max_ttl(self, max_ttl: Duration) -> Self {
         Self { max_ttl, ..self }
     }
 
+    /// A tier beyond memory, for the functions and caches that say `remote`: memory answers first, the tier keeps a fleet
+    /// from running one body twice, and the body runs last. Memory alone unless told.
+    pub fn remote(self, tier: impl Tier) -> Self {
+        Self { remote: Some(Box::new(tier)), ..self }
+    }
+
     /// Builds the store.
+    ///
+    /// # Panics
+    ///
+    /// With a remote tier, outside a tokio runtime: the runtime in which the store is built serves the tier from then on.
     pub fn build(self) -> Store {
         let bounds = Bounds { entries: self.max_entries, weight: self.max_weight };
         let memory = Arc::new(Memory::new(bounds));
@@ -279,16 +377,19 @@ impl StoreBuilder {
         let values = Arc::downgrade(&memory);
         let put_off =
             move |key: &[u8], retry_after| values.upgrade().is_some_and(|memory| memory.put_off(key, retry_after));
-        Store {
-            inner: Arc::new(Inner {
-                memory,
-                flights: Arc::new(Flights::new(put_off)),
-                max_ttl: self.max_ttl,
-                breakers: Breakers::default(),
-                epoch: AtomicU64::new(1),
-                bypass: AtomicBool::new(false),
-            }),
+        let inner = Arc::new_cyclic(|store| Inner {
+            memory,
+            flights: Arc::new(Flights::new(put_off)),
+            max_ttl: self.max_ttl,
+            breakers: Breakers::default(),
+            epoch: AtomicU64::new(1),
+            bypass: AtomicBool::new(false),
+            remote: self.remote.map(|tier| Remote::new(tier, Weak::clone(store))),
+        });
+        if let Some(remote) = &inner.remote {
+            remote.attach();
         }
+        Store { inner }
     }
 }
 

@@ -7,7 +7,7 @@
 //!    finds the record.
 //! 3. The table is bounded. When an old record goes, the floor rises to its number, and whatever began below the floor
 //!    counts as void, for nothing tells any more whether it is. So no entry lives again that was voided.
-//! 4. Entries, flights and the table hold hashes of tags, keyed at random once per process. Two tags of one hash would be
+//! 4. Tags are told apart by hashes, keyed at random once per process. Two tags of one hash would be
 //!    voided together, which costs a run and harms nothing.
 //! 5. The table's lock is taken last, and nothing else happens under it.
 
@@ -20,15 +20,23 @@ use once_cell::sync::Lazy;
 
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
-/// The mark that a tag leaves on an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tag(u64);
+/// A tag, as an entry bears it.
+#[derive(Clone, Debug)]
+pub struct Tag {
+    mark: u64,
+    /// For others, who do not know our marks.
+    text: Arc<str>,
+}
 
 impl Tag {
-    /// The mark of this text.
+    /// The tag with this text.
     pub fn new(text: &str) -> Self {
         static HASHER: Lazy<RandomState> = Lazy::new(RandomState::new);
-        Self(HASHER.hash_one(text))
+        Self { mark: HASHER.hash_one(text), text: Arc::from(text) }
+    }
+
+    pub(crate) fn text(&self) -> &Arc<str> {
+        &self.text
     }
 }
 
@@ -39,7 +47,7 @@ impl Tag {
     note = "write what makes a string of it, as in tags = \"format!(\\\"user:{{id}}\\\")\""
 )]
 pub trait TagText {
-    /// Its mark.
+    /// The tag.
     fn tag(&self) -> Tag;
 }
 
@@ -58,8 +66,13 @@ impl Tags {
     pub(crate) fn add(&mut self, tags: &[Tag]) {
         if !tags.is_empty() {
             let all = self.0.iter().flat_map(|tags| tags.iter()).chain(tags);
-            self.0 = Some(all.copied().collect());
+            self.0 = Some(all.cloned().collect());
         }
+    }
+
+    /// What they are called.
+    pub(crate) fn texts(&self) -> Arc<[Arc<str>]> {
+        self.0.iter().flat_map(|tags| tags.iter()).map(|tag| Arc::clone(tag.text())).collect()
     }
 
     /// These tags, on something that begins now.
@@ -89,13 +102,18 @@ impl Bearing {
         Self { valid_at: AtomicU64::new(valid_at), ..self }
     }
 
+    /// These tags, as old as the invalidation `valid_at`.
+    pub(crate) fn of(tags: &[Tag], valid_at: u64) -> Option<Box<Self>> {
+        Self::with(None, tags, valid_at)
+    }
+
     /// These tags besides, which are as old as the invalidation `valid_at`.
     pub(crate) fn with(this: Option<Box<Self>>, more: &[Tag], valid_at: u64) -> Option<Box<Self>> {
         if more.is_empty() {
             return this;
         }
         let own = this.iter().flat_map(|this| this.tags.iter());
-        let tags = own.chain(more).copied().collect();
+        let tags = own.chain(more).cloned().collect();
         let valid_at = this.as_ref().map_or(valid_at, |this| valid_at.min(this.valid_at.load(Ordering::Relaxed)));
         Some(Box::new(Self { tags, valid_at: AtomicU64::new(valid_at) }))
     }
@@ -128,7 +146,8 @@ impl TagTable {
     }
 
     /// Voids what bears a tag and began before this.
-    pub(crate) fn invalidate(&self, Tag(tag): Tag) {
+    pub(crate) fn invalidate(&self, tag: &Tag) {
+        let tag = tag.mark;
         let mut records = self.records.lock();
         let Records { last, tags, floor } = &mut *records;
         let number = self.latest() + 1;
@@ -153,7 +172,7 @@ impl TagTable {
         }
         let records = self.records.lock();
         let latest = self.latest();
-        let voided = |Tag(tag): &Tag| records.last.get(tag).is_some_and(|number| *number > valid_at);
+        let voided = |tag: &Tag| records.last.get(&tag.mark).is_some_and(|number| *number > valid_at);
         let void = valid_at < records.floor || bearing.tags.iter().any(voided);
         drop(records);
         if !void {
@@ -180,7 +199,7 @@ mod tests {
         let before = bearing(&table, &["a", "b"]);
         let other = bearing(&table, &["c"]);
         assert!(!table.voids(&before));
-        table.invalidate(Tag::new("b"));
+        table.invalidate(&Tag::new("b"));
         let after = bearing(&table, &["a", "b"]);
         assert_eq!([&before, &other, &after].map(|bearing| table.voids(bearing)), [true, false, false]);
         assert!(table.voids(&before), "for good");
@@ -190,14 +209,14 @@ mod tests {
     fn what_is_forgotten_stays_void() {
         let table = TagTable::default();
         let (voided, unrelated) = (bearing(&table, &["first"]), bearing(&table, &["other"]));
-        table.invalidate(Tag::new("first"));
+        table.invalidate(&Tag::new("first"));
         let after = bearing(&table, &["other"]);
         for n in 0..TagTable::RECORDS {
-            table.invalidate(Tag::new(&n.to_string()));
+            table.invalidate(&Tag::new(&n.to_string()));
         }
         let records = table.records.lock();
         assert_eq!((records.last.len(), records.tags.len()), (TagTable::RECORDS, TagTable::RECORDS), "bounded");
-        assert!(!records.last.contains_key(&Tag::new("first").0), "forgotten");
+        assert!(!records.last.contains_key(&Tag::new("first").mark), "forgotten");
         drop(records);
         assert!(table.voids(&voided), "as it was");
         assert!(table.voids(&unrelated), "nothing tells that it is not");
@@ -209,7 +228,7 @@ mod tests {
         let table = TagTable::default();
         let other = bearing(&table, &["other"]);
         for _ in 0..3 * TagTable::RECORDS {
-            table.invalidate(Tag::new("hot"));
+            table.invalidate(&Tag::new("hot"));
         }
         assert!(!table.voids(&other));
         assert_eq!(table.records.lock().tags.len(), 1);
@@ -220,10 +239,10 @@ mod tests {
         let table = TagTable::default();
         let hot = bearing(&table, &["hot"]);
         for n in 0..3 * TagTable::RECORDS {
-            table.invalidate(Tag::new(&n.to_string()));
+            table.invalidate(&Tag::new(&n.to_string()));
             assert!(!table.voids(&hot));
         }
-        table.invalidate(Tag::new("hot"));
+        table.invalidate(&Tag::new("hot"));
         assert!(table.voids(&hot));
     }
 

@@ -12,6 +12,7 @@ use crate::key::Key;
 use crate::memory::AnyStored;
 use crate::patience::Patience;
 use crate::policy::{self, Mode, Rules, Step};
+use crate::remote::Remote;
 use crate::run::Run;
 use crate::settled::AnyError;
 use crate::space::Space;
@@ -73,6 +74,12 @@ impl Tally {
         self.outcome == Outcome::Bypass
     }
 
+    /// The remote tier, if it is to be asked before a run of these rules.
+    pub(crate) fn remote(&self, rules: &Rules) -> Option<Arc<Remote>> {
+        let remote = self.store.remote().filter(|remote| rules.wire.is_some() && !self.bypass() && remote.is_well())?;
+        (!self.store.cap(rules.terms.ttl).is_zero()).then(|| Arc::clone(remote))
+    }
+
     /// Asks the breaker, where there is one, whether a run may start.
     pub(crate) fn permit(&self, key: &Key, cache: &'static str, rules: &Rules) -> Result<Option<Permit>, Refusal> {
         let (Some(trip), Some(space)) = (rules.trip, Space::of_key(key)) else { return Ok(None) };
@@ -108,6 +115,8 @@ pub(crate) struct Ticket {
     pub(crate) tally: Tally,
     /// How long the call has yet to wait, once it has begun to.
     pub(crate) patience: Option<Pin<Box<Patience>>>,
+    /// What the remote tier had, and will not do.
+    pub(crate) seen: Option<Arc<AnyStored>>,
 }
 
 /// What the store knows after all.
@@ -121,6 +130,10 @@ pub(crate) enum Found {
 impl Ticket {
     pub(crate) fn store(&self) -> &Store {
         &self.tally.store
+    }
+
+    pub(crate) fn remote(&self, rules: &Rules) -> Option<Arc<Remote>> {
+        self.tally.remote(rules)
     }
 
     pub(crate) fn request(&self, rules: &Rules) -> Request {

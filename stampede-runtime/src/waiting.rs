@@ -20,10 +20,17 @@ pub(crate) struct Waiting {
     pub(crate) tally: Tally,
     _edge: Option<Box<Edge>>,
     patience: Option<Pin<Box<Patience>>>,
-    mode: Mode,
+    pub(crate) mode: Mode,
     pub(crate) role: Role,
     /// Whether there can be an old value that makes up for a lost run.
     pub(crate) has_window: bool,
+}
+
+/// What is left of a call whose flight has no answer for it: to ask again.
+pub(crate) struct Again {
+    pub(crate) ticket: Ticket,
+    /// What the remote tier had.
+    pub(crate) found: Option<Arc<AnyStored>>,
 }
 
 /// What a call has to do with the run that it waits for.
@@ -76,10 +83,13 @@ impl Waiting {
         self.tally.make_up(&key, kind, self.mode, self.role == Role::Refreshes)
     }
 
-    /// What the flight's outcome is to this call; a ticket to ask again if it is none.
-    pub(crate) fn answer(mut self, kind: Kind) -> Result<(Answer, Tally), Ticket> {
+    /// What the flight's outcome is to this call; what to ask again with if it is none.
+    pub(crate) fn answer(mut self, kind: Kind) -> Result<(Answer, Tally), Again> {
         let flight = Arc::clone(&self.waiter.flight);
         let outcome = flight.outcome();
+        if let Some(Settled::Found(stored)) = outcome {
+            return Err(Again { found: Some(Arc::clone(stored)), ticket: self.into_ticket() });
+        }
         if let Some(Settled::Stored(stored)) = outcome
             && stored.is(kind.value)
         {
@@ -100,7 +110,7 @@ impl Waiting {
             Some(Settled::Stored(stored)) if kind.is_error(stored) => Answer::Stored(Arc::clone(stored)),
             Some(Settled::Error(error)) if error.is(kind.error) => Answer::Error(flight),
             // An error of another type: a `Cache` was asked in two ways at once. This caller's own run will tell.
-            _ => return Err(self.into_ticket()),
+            _ => return Err(Again { found: None, ticket: self.into_ticket() }),
         };
         self.tally.took(Outcome::Error);
         Ok((error, self.tally))
@@ -110,6 +120,6 @@ impl Waiting {
     pub(crate) fn into_ticket(self) -> Ticket {
         let run = self.waiter.run();
         let Self { tally, patience, mode, .. } = self;
-        Ticket { key: Arc::clone(&run.key), name: run.name, mode, tally, patience }
+        Ticket { key: Arc::clone(&run.key), name: run.name, mode, tally, patience, seen: None }
     }
 }

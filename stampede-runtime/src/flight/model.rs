@@ -323,7 +323,7 @@ impl World {
                 notes.stored = Some(Stock { answer, bearing: bearing.clone() });
             }
         };
-        let Some(closed) = runner.close(RunResult::Ok, commit) else { return };
+        let Some(closed) = runner.close(Some(RunResult::Ok), commit) else { return };
         let now = self.epoch.load(Ordering::SeqCst);
         let is_void = bearing.as_ref().is_some_and(|bearing| self.flights.tags.voids(bearing));
         let mut notes = self.notes();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Age, after};
+use crate::tier::Record;
 
 /// What a cache says about the lifetime of its values.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,32 @@ impl Lifetime {
         }
     }
 
+    /// The lifetime, on these terms, of a value that the remote tier was asked for at `asked_at` and keeps for `left`.
+    ///
+    /// No two hosts' clocks are compared: the tier says how long it will keep the value, and the value how much of that is
+    /// beyond its TTL.
+    pub(crate) fn received(asked_at: Instant, record: &Record, left: Duration, terms: &Terms) -> Self {
+        let ttl = record.fresh;
+        let life = Self::starting(asked_at, ttl, &Terms { jitter: 0.0, ..*terms }, record.run_time, || 1.0);
+        // Positive: how long it is fresh yet. Negative: for how long it has not been.
+        let shift = |then: Instant| match left.checked_sub(record.stale) {
+            Some(fresh_left) => then.checked_sub(ttl.saturating_sub(fresh_left)),
+            None => then.checked_sub(ttl).and_then(|then| then.checked_sub(record.stale.saturating_sub(left))),
+        };
+        let window = nanos(record.stale);
+        match (shift(life.refresh_at), shift(life.fresh_until)) {
+            (Some(refresh_at), Some(fresh_until)) => Self {
+                refresh_at,
+                fresh_until,
+                revalidate_for: life.revalidate_for.min(window),
+                on_error_for: life.on_error_for.min(window),
+                ..life
+            },
+            // Older than this clock: of no use.
+            _ => Self { refresh_at: asked_at, fresh_until: asked_at, revalidate_for: 0, on_error_for: 0, ..life },
+        }
+    }
+
     /// That of an answer that is good until then and no longer.
     pub(crate) fn plain(now: Instant, ttl: Duration) -> Self {
         Self::starting(now, ttl, &Terms::DEFAULT, Duration::ZERO, || 1.0)
@@ -109,6 +136,11 @@ impl Lifetime {
         }
     }
 
+    /// How long the value is of use beyond its TTL.
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_nanos(self.revalidate_for.max(self.on_error_for))
+    }
+
     /// Whether there is a window for answers in place of errors.
     pub(crate) fn covers_errors(&self) -> bool {
         self.on_error_for > 0
@@ -116,7 +148,7 @@ impl Lifetime {
 
     /// When the value is of no more use.
     pub(crate) fn dead_at(&self) -> Instant {
-        after(self.fresh_until, Duration::from_nanos(self.revalidate_for.max(self.on_error_for)))
+        after(self.fresh_until, self.window())
     }
 }
 

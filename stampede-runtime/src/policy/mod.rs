@@ -41,6 +41,8 @@ pub(crate) enum Age {
     Stale,
     /// Past that, within `stale_if_error`: an answer if a run fails.
     Reserve,
+    /// Perhaps voided elsewhere, without our having heard of it: the remote tier is to be asked.
+    Unvouched,
     /// Past everything: no answer.
     Dead,
 }
@@ -67,7 +69,9 @@ pub(crate) enum Step {
 /// `retry_after` ago.
 pub(crate) fn step(age: Age, mode: Mode, put_off: bool) -> Step {
     match (mode, age) {
-        (Mode::Fresh | Mode::Uncached, _) | (Mode::NoStale, Age::Stale | Age::Reserve) | (_, Age::Dead) => Step::Run,
+        (Mode::Fresh | Mode::Uncached, _)
+        | (Mode::NoStale, Age::Stale | Age::Reserve)
+        | (_, Age::Unvouched | Age::Dead) => Step::Run,
         (_, Age::Fresh) => Step::Answer,
         (_, Age::Due | Age::Stale | Age::Reserve) if put_off => Step::Answer,
         (_, Age::Due | Age::Stale) => Step::Refresh,
@@ -82,7 +86,7 @@ pub(crate) fn step(age: Age, mode: Mode, put_off: bool) -> Step {
 /// has put meanwhile it takes only where errors are made up for at all.
 pub(crate) fn makes_up(age: Age, mode: Mode, refreshes: bool, life: &Lifetime) -> bool {
     match (age, mode) {
-        (Age::Dead, _) | (_, Mode::Fresh | Mode::Uncached) => false,
+        (Age::Unvouched | Age::Dead, _) | (_, Mode::Fresh | Mode::Uncached) => false,
         (Age::Fresh | Age::Due, _) => refreshes || mode == Mode::Normal && life.covers_errors(),
         (Age::Stale | Age::Reserve, _) => mode == Mode::Normal,
     }

@@ -1,8 +1,11 @@
 //! What a cache is told: the attribute's arguments and the builder's methods.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Terms, Trip};
+use crate::remote::{Typed, Wire};
+use crate::reply::Value;
 use crate::tags::{Tag, Tags};
 
 /// How a cache treats its values and runs: what the attribute's arguments and the builder's methods come to.
@@ -34,6 +37,8 @@ pub(crate) struct Rules {
     pub(crate) error_ttl: Duration,
     pub(crate) trip: Option<Trip>,
     pub(crate) tags: Tags,
+    /// How values travel, where there is a remote tier for them.
+    pub(crate) wire: Option<Arc<dyn Wire>>,
 }
 
 // Not derived: that would ask for `V: Clone`.
@@ -72,6 +77,7 @@ impl Default for Rules {
             error_ttl: Duration::ZERO,
             trip: None,
             tags: Tags::default(),
+            wire: None,
         }
     }
 }
@@ -164,6 +170,16 @@ impl<V> Options<V> {
     #[must_use]
     pub fn error_ttl(mut self, error_ttl: Duration) -> Self {
         self.rules.error_ttl = error_ttl;
+        self
+    }
+
+    /// Values also go to the remote tier, as `travel` says.
+    #[must_use]
+    pub(crate) fn remote(mut self, travel: Typed<V>) -> Self
+    where
+        V: Value,
+    {
+        self.rules.wire = Some(Arc::new(Typed { weight: self.opinion.weight, ..travel }));
         self
     }
 

@@ -264,7 +264,7 @@ pub(super) fn tag_invalidator(world: &Arc<World>) {
         let mut notes = world.notes();
         (notes.change(), notes.admitted.len())
     };
-    world.flights.tags.invalidate(Tag::new(TAG));
+    world.flights.tags.invalidate(&Tag::new(TAG));
     let mut notes = world.notes();
     notes.admitted[..known].iter_mut().filter(|old| old.tagged).for_each(|old| old.voided = true);
     notes.has_returned(version);

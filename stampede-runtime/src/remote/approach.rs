@@ -1,0 +1,244 @@
+//! What a run does before its body: it asks the tier for a value, or for the lease to make one.
+//!
+//! ```text
+//!             a value        ─▶  found: those who wait look at it as if it had been in memory
+//!   acquire   the lease      ─▶  the body runs, and its value goes to the tier
+//!             busy           ─▶  wait for whoever has the lease, then ask again
+//!             throttled      ─▶  an old value will do for a while
+//!             no answer      ─▶  what memory has is trusted; else the body runs as with memory alone
+//! ```
+//!
+//! Dropping it leaves no lease behind: a claim that is under way is seen to its end, and a lease that it brings given back.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Event, Held, Mark, Receipt, Remote, Wire, jitter};
+use crate::flight::Runner;
+use crate::key::Key;
+use crate::memory::AnyStored;
+use crate::policy::{Age, Mode, Rules, Terms};
+use crate::store::Store;
+use crate::tier::{Acquired, Claim, FillId, Signal, TierError, TierKey};
+
+/// A key of a cache that uses a tier, and what the run is to know.
+pub(crate) struct Errand {
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) wire: Arc<dyn Wire>,
+    pub(crate) tier_key: TierKey,
+    pub(crate) store: Store,
+    pub(crate) key: Key,
+    pub(crate) terms: Terms,
+    /// A `fresh` call asks: no value will do.
+    pub(crate) fresh: bool,
+    /// The filling that will not do.
+    pub(crate) seen: Option<FillId>,
+    /// What memory has.
+    pub(crate) known: Option<Arc<AnyStored>>,
+    /// Whether that can be the answer if a run has failed elsewhere.
+    pub(crate) has_old: bool,
+    pub(crate) tags: Arc<[Arc<str>]>,
+    pub(crate) epoch: u64,
+    pub(crate) tags_valid_at: u64,
+}
+
+/// What comes of it.
+pub(crate) enum Approached {
+    /// This is what there is.
+    Found(Arc<AnyStored>),
+    /// What memory has will have to do for this long.
+    PutOff(Arc<AnyStored>, Duration),
+    /// The body is to run.
+    Run(Option<Held>, Box<Mark>),
+}
+
+/// The way of a run to its body.
+pub(crate) struct Approach(Pin<Box<dyn Future<Output = Approached> + Send>>);
+
+impl Approach {
+    pub(crate) fn new(errand: Errand) -> Self {
+        Self(Box::pin(errand.run()))
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Approached> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl Errand {
+    /// What a flight's run asks of the tier. `seen`: what the call that leads it knows, and cannot use as it is.
+    pub(crate) fn new(
+        remote: Arc<Remote>,
+        store: Store,
+        runner: &Runner,
+        rules: &Rules,
+        mode: Mode,
+        seen: Option<Arc<AnyStored>>,
+    ) -> Option<Self> {
+        let (run, flight) = (&runner.run, &runner.flight);
+        let wire = Arc::clone(rules.wire.as_ref()?);
+        let tier_key = remote.key(&run.key, run.name, &*wire)?;
+        let (now, has_seen) = (Instant::now(), seen.is_some());
+        let known = seen.or_else(|| store.peek(&run.key));
+        let age = |known: &AnyStored| known.age(now, store.epoch(), store.tags());
+        let known = known.filter(|known| age(known) != Age::Dead && !known.is_error());
+        // What is within its TTL and not vouched for may turn out to be what the tier has.
+        let is_useless = |known: &&Arc<AnyStored>| has_seen || known.life.fresh_until <= now;
+        let seen = known.as_ref().filter(is_useless).and_then(|known| known.mark()?.fill());
+        let has_old = mode == Mode::Normal && known.as_ref().is_some_and(|known| has_seen || !age(known).is_fresh());
+        Some(Self {
+            wire,
+            tier_key,
+            key: Arc::clone(&run.key),
+            terms: rules.terms,
+            fresh: flight.fresh,
+            seen,
+            known,
+            has_old,
+            tags: rules.tags.texts(),
+            epoch: flight.epoch,
+            tags_valid_at: store.tags().latest(),
+            remote,
+            store,
+        })
+    }
+
+    /// The longest pause between two questions where nobody says that something has happened.
+    const POLL_AT_MOST: Duration = Duration::from_millis(100);
+    /// What those who wait for the end of a lease are spread over.
+    const SPREAD: Duration = Duration::from_millis(50);
+
+    async fn run(self) -> Approached {
+        let mut claim = Claim {
+            seen: self.seen,
+            force: self.fresh,
+            has_old: self.has_old && self.known.is_some(),
+            tags: Arc::clone(&self.tags),
+            ..Claim::default()
+        };
+        let limit = self.remote.limits.time;
+        let (mut left, mut signal, mut pause) = (limit, None, Duration::from_millis(5));
+        loop {
+            let (asked_at, mark) = (Instant::now(), self.remote.mark());
+            let acquired = self.acquire(claim.clone(), left).await;
+            left = left.saturating_sub(asked_at.elapsed());
+            match acquired {
+                None => return self.do_without(),
+                Some(Acquired::Value(kept)) => {
+                    let terms = &self.terms;
+                    let (epoch, tags_valid_at) = (self.epoch, self.tags_valid_at);
+                    let receipt = Receipt { asked_at, terms, epoch, tags_valid_at, mark };
+                    match self.remote.open(&kept, &*self.wire, receipt) {
+                        Some(stored) if stored.age(Instant::now(), self.epoch, self.store.tags()) != Age::Dead => {
+                            self.remote.counters.count(Event::Hit);
+                            return Approached::Found(stored);
+                        }
+                        // What cannot be read is of no use to anybody like us. What is only too old for us is.
+                        opened => claim.discard = opened.is_none(),
+                    }
+                    claim.seen = Some(kept.fill);
+                }
+                Some(Acquired::Leased(lease)) => {
+                    // What memory has and nobody vouches for has been voided, or lost.
+                    if let Some(known) = self.known.as_ref().filter(|known| self.is_unvouched(known)) {
+                        self.store.forget_this(&self.key, known);
+                    }
+                    let held = Held::new(&self.remote, self.tier_key.clone(), lease, Arc::clone(&self.tags));
+                    return Approached::Run(Some(held), mark);
+                }
+                Some(Acquired::Busy(busy)) => {
+                    self.remote.counters.count(Event::Busy);
+                    self.follow(&mut signal, &mut pause, busy).await;
+                    // The tier's share is that of its trips. This was somebody's run.
+                    left = limit;
+                }
+                Some(Acquired::Throttled(throttled)) => {
+                    self.remote.counters.count(Event::Throttled);
+                    match self.known {
+                        Some(known) => return Approached::PutOff(known, throttled),
+                        None => claim.has_old = false,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for a value or the lease, for no longer than this.
+    async fn acquire(&self, claim: Claim, limit: Duration) -> Option<Acquired> {
+        let mut claiming = Claiming::new(Arc::clone(&self.remote), self.tier_key.clone(), claim);
+        let result = timeout(limit, &mut claiming).await;
+        self.remote.heard(result.unwrap_or_else(|_| Err(TierError::new("no answer in time"))))
+    }
+
+    /// The tier does not answer: what memory has is trusted to the end of its TTL.
+    fn do_without(self) -> Approached {
+        let is_fresh =
+            |known: &Arc<AnyStored>| !self.fresh && self.seen.is_none() && Instant::now() < known.life.fresh_until;
+        match self.known.filter(is_fresh) {
+            Some(known) => Approached::Found(known),
+            None => Approached::Run(None, Mark::unlinked()),
+        }
+    }
+
+    fn is_unvouched(&self, known: &AnyStored) -> bool {
+        known.mark().is_some_and(|mark| !self.remote.vouches(mark, Instant::now()))
+    }
+
+    /// Waits until whoever has the lease may be done. The first time, only sees to it that it will hear of that.
+    async fn follow(&self, signal: &mut Option<Signal>, pause: &mut Duration, busy: Duration) {
+        if let Some(signal) = signal.take() {
+            let _ = timeout(busy + jitter(Self::SPREAD), signal).await;
+            return;
+        }
+        *signal = self.remote.trip(self.remote.tier.watch(&self.tier_key)).await;
+        if signal.is_none() {
+            sleep(pause.mul_f64(0.5) + jitter(*pause)).await;
+            *pause = (*pause * 2).min(Self::POLL_AT_MOST);
+        }
+    }
+}
+
+/// A claim under way. Dropped, it goes on by itself, so that a lease which it brings is given back.
+struct Claiming {
+    remote: Arc<Remote>,
+    key: TierKey,
+    trip: Option<Pin<Box<dyn Future<Output = Result<Acquired, TierError>> + Send>>>,
+}
+
+impl Claiming {
+    fn new(remote: Arc<Remote>, key: TierKey, claim: Claim) -> Self {
+        let (asked, about) = (Arc::clone(&remote), key.clone());
+        let trip = Box::pin(async move { asked.tier.acquire(&about, claim).await });
+        Self { remote, key, trip: Some(trip) }
+    }
+}
+
+impl Future for Claiming {
+    type Output = Result<Acquired, TierError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(trip) = &mut self.trip else { return Poll::Pending };
+        let result = trip.as_mut().poll(cx);
+        if result.is_ready() {
+            self.trip = None;
+        }
+        result
+    }
+}
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        let Some(trip) = self.trip.take() else { return };
+        let (remote, key) = (Arc::clone(&self.remote), self.key.clone());
+        let spawner = Arc::clone(&remote);
+        spawner.spawn(async move {
+            if let Ok(Ok(Acquired::Leased(lease))) = timeout(remote.limits.lease, trip).await {
+                remote.trip(remote.tier.release(&key, lease, Duration::ZERO)).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,109 @@
+//! How values travel: what a cache with a remote tier knows of their type, for code that does not.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::memory::{AnyStored, Stored};
+use crate::policy::Lifetime;
+use crate::remote::Mark;
+use crate::reply::Value;
+use crate::tags::Bearing;
+
+/// How the values of a cache travel.
+pub(crate) trait Wire: Send + Sync {
+    /// What distinguishes the cache in all processes, besides its name.
+    fn identity(&self) -> &Identity;
+
+    /// Tells values of this type, version and codec from all others.
+    fn fingerprint(&self) -> u64;
+
+    /// Runs the user's code.
+    fn encode(&self, stored: &AnyStored) -> Result<Vec<u8>, String>;
+
+    /// Runs the user's code.
+    fn decode(&self, payload: &[u8], seed: Seed) -> Result<Arc<AnyStored>, String>;
+}
+
+/// What distinguishes a cache in all processes of a fleet, besides its name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Identity {
+    /// Where the function stands.
+    pub(crate) path: &'static str,
+    /// The types of its instantiation.
+    pub(crate) types: Vec<&'static str>,
+    pub(crate) version: u32,
+}
+
+impl Identity {
+    /// What the fleet calls a cache of this name.
+    pub(crate) fn of(&self, name: &str) -> String {
+        let Self { path, types, version } = self;
+        let mut text = name.to_owned();
+        if !path.is_empty() && *path != name {
+            text.extend(["@", path]);
+        }
+        if !types.is_empty() {
+            text.extend(["<", &types.join(", "), ">"]);
+        }
+        text + " v" + &version.to_string()
+    }
+}
+
+/// What becomes a stored value, once the value is there.
+pub(crate) struct Seed {
+    pub(crate) life: Lifetime,
+    pub(crate) epoch: u64,
+    pub(crate) bearing: Option<Box<Bearing>>,
+    pub(crate) mark: Box<Mark>,
+}
+
+/// The [`Wire`] of values of one type.
+pub(crate) struct Typed<V> {
+    pub(crate) identity: Identity,
+    pub(crate) codec: u8,
+    pub(crate) encode: fn(&V) -> Result<Vec<u8>, String>,
+    pub(crate) decode: fn(&[u8]) -> Result<V, String>,
+    pub(crate) weight: Option<fn(&V) -> u32>,
+}
+
+impl fmt::Debug for dyn Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wire").field(self.identity()).finish()
+    }
+}
+
+impl<V: Value> Wire for Typed<V> {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let version = self.identity.version.to_le_bytes();
+        fnv1a([std::any::type_name::<V>().as_bytes(), &[self.codec], &version])
+    }
+
+    fn encode(&self, stored: &AnyStored) -> Result<Vec<u8>, String> {
+        let value = stored.downcast::<V>().ok_or("the value is of another type")?;
+        (self.encode)(value)
+    }
+
+    fn decode(&self, payload: &[u8], seed: Seed) -> Result<Arc<AnyStored>, String> {
+        let value = (self.decode)(payload)?;
+        let weight = self.weight.map_or(1, |weigh| weigh(&value));
+        let Seed { life, epoch, bearing, mark } = seed;
+        Ok(Arc::new(Stored::new(value, life, epoch, bearing, weight).marked(mark)))
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo; 64 bits): the same in all builds, which nothing in the standard library promises.
+fn fnv1a<const N: usize>(texts: [&[u8]; N]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for text in texts {
+        // The length, so that two texts are not one.
+        let length = (text.len() as u64).to_le_bytes();
+        for byte in text.iter().chain(&length) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
+}
