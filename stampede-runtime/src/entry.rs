@@ -15,7 +15,7 @@ use crate::key::{Key, KeyBuf};
 use crate::memory::{AnyStored, Stored};
 use crate::policy::{Lifetime, Options, Terms};
 use crate::random;
-use crate::remote::{Away, Order};
+use crate::remote::{Away, Order, Reading, Told};
 use crate::reply::Value;
 use crate::store::Store;
 use crate::tags::Tags;
@@ -36,7 +36,7 @@ pub struct Entry<V> {
     terms: Terms,
     weigh: Option<Weigh>,
     tags: Tags,
-    away: Option<Away>,
+    away: Option<Arc<Away>>,
     value: PhantomData<fn(V) -> V>,
 }
 
@@ -89,9 +89,7 @@ impl<V> Entry<V> {
     ///
     /// All is done, or under way, when the future is first polled.
     pub async fn invalidate(&self) -> bool {
-        let Some(key) = self.key.clone() else { return true };
-        let store = self.store.clone();
-        self.tell(Order::Invalidate, move || store.void_here(&key)).await
+        self.void().await
     }
 
     /// Ends the TTL of what is stored: the old value is no hit any more, but stays for stale answers.
@@ -105,28 +103,47 @@ impl<V> Entry<V> {
     ///
     /// All is done, or under way, when the future is first polled.
     pub async fn expire(&self) -> bool {
-        let Some(key) = self.key.clone() else { return true };
+        self.end_ttl().await
+    }
+
+    fn end_ttl(&self) -> Told {
+        let Some(key) = self.key.clone() else { return Told::EVERYWHERE };
         let store = self.store.clone();
-        self.tell(Order::Expire, move || store.expire_here(&key)).await
+        self.tell(Order::Expire, move || store.expire_here(&key))
     }
 
-    async fn tell(&self, order: fn(TierKey) -> Order, here: impl Fn() + Clone + Send + 'static) -> bool {
-        self.store.tell(|| self.away.as_ref().map(|away| order(away.key.clone())), here.clone(), here).await
+    fn void(&self) -> Told {
+        let Some(key) = self.key.clone() else { return Told::EVERYWHERE };
+        let store = self.store.clone();
+        self.tell(Order::Invalidate, move || store.void_here(&key))
     }
 
-    async fn read<W: Value>(&self) -> Option<W> {
-        let key = self.key.as_ref()?;
+    fn tell(&self, order: fn(TierKey) -> Order, here: impl Fn() + Clone + Send + 'static) -> Told {
+        self.store.tell(|| self.away.as_ref().map(|away| order(away.key.clone())), here.clone(), here)
+    }
+
+    /// What is fresh here, or may be there.
+    fn read<W: Value>(&self) -> Result<W, Option<Reading>> {
+        let key = self.key.as_ref().ok_or(None)?;
         if let Some((stored, age)) = self.store.look_up(key)
             && age.is_fresh()
         {
-            return stored.downcast::<W>().cloned();
+            return stored.downcast::<W>().cloned().ok_or(None);
         }
-        let stored = self.away.as_ref()?.read(&self.store, key, &self.terms).await?;
-        stored.downcast::<W>().cloned()
+        let away = self.away.as_ref().ok_or(None)?;
+        Err(Some(Box::pin(Arc::clone(away).read(self.store.clone(), Arc::clone(key), self.terms))))
     }
 
-    async fn write<W: Value>(&self, value: W) {
-        let Some(key) = self.key.clone() else { return };
+    async fn read_anywhere<W: Value>(&self) -> Option<W> {
+        match self.read() {
+            Ok(value) => Some(value),
+            Err(Some(reading)) => reading.await?.downcast::<W>().cloned(),
+            Err(None) => None,
+        }
+    }
+
+    fn write<W: Value>(&self, value: W) -> Told {
+        let Some(key) = self.key.clone() else { return Told::EVERYWHERE };
         let weight = self.weigh.as_ref().map_or(1, |weigh| weigh(&value));
         // How long a run would have taken is not known, so `xfetch` leaves this value alone.
         let life = Lifetime::starting(Instant::now(), self.terms.ttl, &self.terms, Duration::ZERO, random::unit);
@@ -140,8 +157,7 @@ impl<V> Entry<V> {
         let away = self.away.as_ref().filter(|_| is_kept).map(|away| away.put(Arc::clone(&stored), &self.tags));
         if !is_kept {
             // What was is voided, and nothing takes its place.
-            self.invalidate().await;
-            return;
+            return self.void();
         }
         let put = {
             let (key, store, stored) = (Arc::clone(&key), self.store.clone(), Arc::clone(&stored));
@@ -150,7 +166,7 @@ impl<V> Entry<V> {
         let store = self.store.clone();
         // What was loaded meanwhile is void; and if others have voided our value meanwhile, it stays so.
         let clear = move || store.flights().supersede(&key, || store.forget_all_but(&key, &stored));
-        self.store.tell(|| away, put, clear).await;
+        self.store.tell(|| away, put, clear)
     }
 }
 
@@ -161,7 +177,7 @@ impl<V: Value> Entry<V> {
     ///
     /// Nothing is lost.
     pub async fn get(&self) -> Option<V> {
-        self.read().await
+        self.read_anywhere().await
     }
 
     /// Stores a value, fresh for the TTL of its cache from now on.
@@ -228,7 +244,7 @@ impl<T: Value, E> FnEntry<Result<T, E>> {
     ///
     /// Nothing is lost.
     pub async fn get(&self) -> Option<T> {
-        self.entry.read().await
+        self.entry.read_anywhere().await
     }
 
     /// Stores a value: see [`Entry::put`].

@@ -16,7 +16,7 @@ use crate::flights::Flights;
 use crate::key::Key;
 use crate::memory::{AnyStored, Bounds, Memory};
 use crate::policy::Age;
-use crate::remote::{Order, Remote};
+use crate::remote::{Order, Remote, Told};
 use crate::stats::Stats;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::tags::{Tag, TagTable};
@@ -180,18 +180,15 @@ impl Store {
 
     /// Does something here; and tells the remote tier, if there is one and `order` is something that concerns it, and does
     /// what is to be done after that. Says whether every tier has heard.
-    pub(crate) async fn tell(
+    pub(crate) fn tell(
         &self,
         order: impl FnOnce() -> Option<Order>,
         before: impl FnOnce(),
         after: impl FnOnce() + Send + 'static,
-    ) -> bool {
+    ) -> Told {
         let order = self.inner.remote.as_ref().and_then(|remote| Some((remote, order()?)));
         before();
-        match order {
-            Some((remote, order)) => remote.tell(order, after).await,
-            None => true,
-        }
+        Told(order.map(|(remote, order)| remote.tell(order, after)))
     }
 
     /// Switches the store off, or on again: while it is off, calls neither read nor write it. Calls for one key still

@@ -39,17 +39,18 @@ async fn a_store_holds_no_more_than_it_is_told() {
         (Store::builder().max_weight(0), 1, 0, 0),
     ];
     for (builder, weight, most, least) in cases {
+        let described = format!("{builder:?}");
         let store = builder.build();
         let cache: Cache<u32> = Cache::builder("bounded").ttl(secs(60)).weight(|weight| *weight).store(&store).build();
         for key in 0..100 {
             assert_eq!(cache.get_with(&key, move || async move { weight }).await, weight);
         }
         let entries = store.stats().entries;
-        assert!((least..=most).contains(&entries), "{builder:?}, weight {weight}: {entries}");
+        assert!((least..=most).contains(&entries), "{described}, weight {weight}: {entries}");
         for key in 100..200 {
             cache.entry(&key).put(weight).await;
         }
-        assert!(store.stats().entries <= most, "{builder:?}, weight {weight}: {:?}", store.stats());
+        assert!(store.stats().entries <= most, "{described}, weight {weight}: {:?}", store.stats());
     }
 }
 
@@ -67,6 +68,7 @@ async fn what_weighs_nothing_still_counts_as_an_entry() {
 async fn a_store_that_holds_nothing_still_coalesces() {
     for builder in [Store::builder().max_entries(0), Store::builder().max_weight(0), Store::builder().max_ttl(secs(0))]
     {
+        let described = format!("{builder:?}");
         let store = builder.build();
         let run = async {
             let o = &Origin::gated();
@@ -84,7 +86,7 @@ async fn a_store_that_holds_nothing_still_coalesces() {
         };
         store.scope(run).await;
         let stats = store.stats();
-        assert_eq!((stats.runs.ok, stats.runs.cancelled, stats.entries), (2, 1, 0), "{builder:?}: {stats:?}");
+        assert_eq!((stats.runs.ok, stats.runs.cancelled, stats.entries), (2, 1, 0), "{described}: {stats:?}");
         assert_at_rest(&store, 4);
     }
 }
@@ -272,7 +274,7 @@ impl Drop for Reenters {
                 now(cache.entry(key).put(new(*key)));
                 now(cache.entry(&other).put(new(other)));
             }
-            Reentry::Clear => now(store.clear()),
+            Reentry::Clear => assert!(now(store.clear())),
             // Its run goes on, if it has to: there is nobody to wait for it.
             Reentry::Call => {
                 let mut call = pin!(cache.get_with(key, || std::future::ready(new(*key))));

@@ -47,7 +47,7 @@ impl Store {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct StoreBuilder(stampede::StoreBuilder);
 
 impl StoreBuilder {

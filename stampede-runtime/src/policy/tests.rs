@@ -6,7 +6,7 @@ use super::circuit::{Change, Circuit, Report, Trip};
 use super::*;
 
 const MODES: [Mode; 4] = [Mode::Normal, Mode::NoStale, Mode::Fresh, Mode::Uncached];
-const AGES: [Age; 5] = [Age::Fresh, Age::Due, Age::Stale, Age::Reserve, Age::Dead];
+const AGES: [Age; 6] = [Age::Fresh, Age::Due, Age::Stale, Age::Reserve, Age::Unvouched, Age::Dead];
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -36,21 +36,21 @@ fn ages(start: Instant, life: &Lifetime, table: &[(u64, Age)]) {
 
 #[test]
 fn what_a_call_does() {
-    use Age::{Dead, Due, Fresh, Reserve, Stale};
+    use Age::{Dead, Due, Fresh, Reserve, Stale, Unvouched};
     use Step::{Answer, Refresh, Run};
-    // Fresh, Due, Stale, Reserve, Dead.
+    // Fresh, Due, Stale, Reserve, Unvouched, Dead.
     let table = [
-        (Mode::Normal, false, [Answer, Refresh, Refresh, Run, Run]),
-        (Mode::Normal, true, [Answer, Answer, Answer, Answer, Run]),
-        (Mode::NoStale, false, [Answer, Refresh, Run, Run, Run]),
-        (Mode::NoStale, true, [Answer, Answer, Run, Run, Run]),
-        (Mode::Fresh, false, [Run; 5]),
-        (Mode::Fresh, true, [Run; 5]),
-        (Mode::Uncached, false, [Run; 5]),
-        (Mode::Uncached, true, [Run; 5]),
+        (Mode::Normal, false, [Answer, Refresh, Refresh, Run, Run, Run]),
+        (Mode::Normal, true, [Answer, Answer, Answer, Answer, Run, Run]),
+        (Mode::NoStale, false, [Answer, Refresh, Run, Run, Run, Run]),
+        (Mode::NoStale, true, [Answer, Answer, Run, Run, Run, Run]),
+        (Mode::Fresh, false, [Run; 6]),
+        (Mode::Fresh, true, [Run; 6]),
+        (Mode::Uncached, false, [Run; 6]),
+        (Mode::Uncached, true, [Run; 6]),
     ];
     for (mode, put_off, steps) in table {
-        for (age, expected) in [Fresh, Due, Stale, Reserve, Dead].into_iter().zip(steps) {
+        for (age, expected) in [Fresh, Due, Stale, Reserve, Unvouched, Dead].into_iter().zip(steps) {
             assert_eq!(step(age, mode, put_off), expected, "{mode:?}, {age:?}, put off: {put_off}");
         }
     }
@@ -66,7 +66,7 @@ fn what_makes_up_for_a_run() {
                 for (life, covers) in [(&covered, true), (&bare, false)] {
                     let expected = match (mode, age) {
                         (Mode::Fresh | Mode::Uncached, _)
-                        | (_, Age::Dead)
+                        | (_, Age::Unvouched | Age::Dead)
                         | (Mode::NoStale, Age::Stale | Age::Reserve) => false,
                         (Mode::Normal, Age::Stale | Age::Reserve) => true,
                         (Mode::Normal, Age::Fresh | Age::Due) => refreshes || covers,

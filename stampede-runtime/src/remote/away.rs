@@ -1,5 +1,6 @@
 //! What entries do with the tier: by hand, outside all flights.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use crate::store::Store;
 use crate::tags::Tags;
 use crate::tier::TierKey;
 
+/// A value on its way from the tier.
+pub(crate) type Reading = Pin<Box<dyn Future<Output = Option<Arc<AnyStored>>> + Send>>;
+
 /// A key of a cache that has a remote tier.
-#[derive(Clone)]
 pub(crate) struct Away {
     pub(crate) remote: Arc<Remote>,
     pub(crate) key: TierKey,
@@ -23,31 +26,31 @@ pub(crate) struct Away {
 
 impl Away {
     /// `None` if the cache stays in memory.
-    pub(crate) fn of(store: &Store, key: &Key, name: &'static str, wire: Option<Arc<dyn Wire>>) -> Option<Self> {
+    pub(crate) fn of(store: &Store, key: &Key, name: &'static str, wire: Option<Arc<dyn Wire>>) -> Option<Arc<Self>> {
         let (remote, wire) = (Arc::clone(store.remote()?), wire?);
         let key = remote.key(key, name, &*wire)?;
-        Some(Self { remote, key, wire })
+        Some(Arc::new(Self { remote, key, wire }))
     }
 
     /// A fresh value that the tier has. Memory keeps it, unless something has been voided meanwhile.
-    pub(crate) async fn read(&self, store: &Store, key: &Key, terms: &Terms) -> Option<Arc<AnyStored>> {
+    pub(crate) async fn read(self: Arc<Self>, store: Store, key: Key, terms: Terms) -> Option<Arc<AnyStored>> {
         let remote = &self.remote;
         if !remote.is_well() || store.is_bypassed() {
             return None;
         }
-        let voided = store.flights().voided(key);
+        let voided = store.flights().voided(&key);
         let (epoch, tags_valid_at) = (store.epoch(), store.tags().latest());
         let (asked_at, mark) = (Instant::now(), remote.mark());
         let kept = remote.trip(remote.tier.read(&self.key)).await??;
-        let receipt = Receipt { asked_at, terms, epoch, tags_valid_at, mark };
+        let receipt = Receipt { asked_at, terms: &terms, epoch, tags_valid_at, mark };
         let stored = remote.open(&kept, &*self.wire, receipt)?;
         let is_fresh = |stored: &AnyStored, age: Age| age.is_fresh() && !stored.is_error();
         if !is_fresh(&stored, stored.age(Instant::now(), epoch, store.tags())) {
             return None;
         }
-        store.flights().unless_voided(key, voided, || {
-            if !store.look_up(key).is_some_and(|(stored, age)| is_fresh(&stored, age)) {
-                store.keep(Arc::clone(key), Arc::clone(&stored));
+        store.flights().unless_voided(&key, voided, || {
+            if !store.look_up(&key).is_some_and(|(stored, age)| is_fresh(&stored, age)) {
+                store.keep(Arc::clone(&key), Arc::clone(&stored));
             }
         });
         Some(stored)

@@ -23,11 +23,14 @@ mod wire;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::key::Key;
@@ -41,7 +44,7 @@ use crate::tags::{Bearing, Tag};
 use crate::tier::{FillId, Kept, Limits, News, Record, Tier, TierError, TierKey};
 
 pub(crate) use self::approach::{Approach, Approached, Errand};
-pub(crate) use self::away::Away;
+pub(crate) use self::away::{Away, Reading};
 use self::health::Health;
 pub(crate) use self::health::Order;
 pub(crate) use self::lease::Held;
@@ -242,21 +245,16 @@ impl Remote {
         &self,
         order: Order,
         after: impl FnOnce() + Send + 'static,
-    ) -> impl Future<Output = bool> + Send {
-        let told = self.me.upgrade().map(|remote| {
-            let runtime = self.runtime.clone();
-            runtime.spawn(async move {
-                let told = remote.order(order).await;
-                after();
-                told
-            })
-        });
-        async move {
-            match told {
-                Some(told) => told.await.unwrap_or(false),
+    ) -> JoinHandle<bool> {
+        let remote = Weak::clone(&self.me);
+        self.runtime.spawn(async move {
+            let told = match remote.upgrade() {
+                Some(remote) => remote.order(order).await,
                 None => false,
-            }
-        }
+            };
+            after();
+            told
+        })
     }
 
     /// A value as it travels, if it can.
@@ -305,6 +303,24 @@ impl Remote {
             tracing::debug!(%error, "a value of the remote tier cannot be read");
         }
         decoded.ok()
+    }
+}
+
+/// Whether every tier has heard: memory has.
+pub(crate) struct Told(pub(crate) Option<JoinHandle<bool>>);
+
+impl Told {
+    pub(crate) const EVERYWHERE: Self = Self(None);
+}
+
+impl Future for Told {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        match &mut self.0 {
+            Some(remote) => Pin::new(remote).poll(cx).map(|told| told.unwrap_or(false)),
+            None => Poll::Ready(true),
+        }
     }
 }
 
