@@ -8,6 +8,8 @@ mod breaker;
 mod builder;
 mod cache;
 mod call;
+#[cfg(feature = "tier")]
+pub mod codec;
 mod context;
 mod cycle;
 mod entry;
