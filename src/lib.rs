@@ -204,7 +204,8 @@ pub use stampede_macros::coalesce;
 pub use stampede_runtime::__private;
 pub use stampede_runtime::{
     Cache, CacheBuilder, Calls, CircuitOpen, Entry, FnEntry, InstallError, NoCache, Runs, Scope, Stats, Store,
-    StoreBuilder, Timeout, Wrapped, fresh, is_background, no_cache, no_stale, store_for, uncached,
+    StoreBuilder, TierStats, Timeout, Wrapped, codec, fresh, is_background, no_cache, no_stale, store_for, tier,
+    uncached,
 };
 
 /// HTTP: a tower layer for axum, hyper and other services. With the feature `http`.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::call::Id;
+use crate::codec::Codec;
 use crate::policy::{Options, Rules};
 use crate::refusal::OwnErrors;
+use crate::remote::Identity;
 use crate::reply::Value;
 use crate::space::Space;
 use crate::store::Store;
@@ -25,6 +27,8 @@ pub struct CacheBuilder<V, X = Infallible> {
     version: u32,
     store: Option<Store>,
     options: Options<V>,
+    /// Adds how values travel, once all else is known.
+    travel: Option<fn(Options<V>, Identity) -> Options<V>>,
     said: Said,
     own_errors: PhantomData<fn() -> X>,
 }
@@ -55,6 +59,7 @@ impl<V: Value> CacheBuilder<V> {
             version: 1,
             store: None,
             options: Options::default(),
+            travel: None,
             said: Said::default(),
             own_errors: PhantomData,
         }
@@ -113,8 +118,9 @@ impl<V: Value, X> CacheBuilder<V, X> {
     where
         X: OwnErrors,
     {
-        let Self { name, version, store, options, said, .. } = self;
-        CacheBuilder { name, version, store, options: options.timeout(timeout), said, own_errors: PhantomData }
+        let Self { name, version, store, options, travel, said, .. } = self;
+        let options = options.timeout(timeout);
+        CacheBuilder { name, version, store, options, travel, said, own_errors: PhantomData }
     }
 
     /// How long a call waits while there is an old value within its stale windows: then that is the answer, and the run
@@ -144,9 +150,9 @@ impl<V: Value, X> CacheBuilder<V, X> {
         X: OwnErrors,
     {
         let said = Said { breaker: Some((failures, reset_after)), ..self.said };
-        let Self { name, version, store, options, .. } = self;
+        let Self { name, version, store, options, travel, .. } = self;
         let options = options.breaker(failures, reset_after);
-        CacheBuilder { name, version, store, options, said, own_errors: PhantomData }
+        CacheBuilder { name, version, store, options, travel, said, own_errors: PhantomData }
     }
 
     /// Tags that all values bear, besides those of [`Cache::tagged`]: [`Store::invalidate_tag`] voids them all at once.
@@ -170,6 +176,21 @@ impl<V: Value, X> CacheBuilder<V, X> {
         Self { version, ..self }
     }
 
+    /// Values also go to the store's [remote tier](crate::StoreBuilder::remote), as MessagePack, and come from there; without
+    /// such a tier, they stay in memory. In memory unless told.
+    #[cfg(feature = "tier")]
+    pub fn remote(self) -> Self
+    where
+        V: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        self.codec::<crate::codec::MessagePack>()
+    }
+
+    /// Values also go to the store's [remote tier](crate::StoreBuilder::remote), in this codec. In memory unless told.
+    pub fn codec<C: Codec<V>>(self) -> Self {
+        Self { travel: Some(Options::remote::<C>), ..self }
+    }
+
     /// The store to use; the one in force at [`build`](Self::build) unless told.
     pub fn store(self, store: &Store) -> Self {
         Self { store: Some(store.clone()), ..self }
@@ -185,13 +206,18 @@ impl<V: Value, X> CacheBuilder<V, X> {
         if let Some(fault) = self.said.fault(&self.options.rules) {
             panic!("stampede: the cache `{}` cannot be built: {fault}", self.name);
         }
+        let identity = Identity { path: "", types: Vec::new(), version: self.version };
+        let options = match self.travel {
+            Some(travel) => travel(self.options, identity),
+            None => self.options,
+        };
         let name = match self.version {
             1 => self.name,
             version => format!("{} v{version}", self.name),
         };
         let (space, name) = Space::named(&name, TypeId::of::<V>());
         let store = self.store.unwrap_or_else(Store::current);
-        Cache { id: Id { space, name }, store, options: self.options, own_errors: PhantomData }
+        Cache { id: Id { space, name }, store, options, own_errors: PhantomData }
     }
 }
 

@@ -10,10 +10,12 @@
 use std::error::Error;
 use std::fmt;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+#[cfg(feature = "tier")]
+use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "tier")]
 mod read;
+#[cfg(feature = "tier")]
 mod write;
 
 /// Writes values of one type, and reads them.
@@ -57,9 +59,11 @@ impl Error for CodecError {}
 /// fields were reordered does not mistake them.
 ///
 /// Not written: values that are nested in more than 120 levels, and maps that have `"stampede:some"` for a key.
+#[cfg(feature = "tier")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MessagePack;
 
+#[cfg(feature = "tier")]
 impl<V: Serialize + DeserializeOwned> Codec<V> for MessagePack {
     const ID: u8 = 1;
 
@@ -108,13 +112,17 @@ impl<V: Serialize + DeserializeOwned> Codec<V> for Json {
     }
 }
 
+#[cfg(feature = "tier")]
 fn message(error: impl fmt::Display) -> CodecError {
     CodecError(error.to_string())
 }
 
 /// The key of the map that a `Some` is written as whose contents might be taken for `None`, or for those of another `Some`.
+#[cfg(feature = "tier")]
 const SOME: &str = "stampede:some";
 
 /// How deep values may be nested. `serde_json` stops at 128 levels, and `rmp-serde` does not count those of enums at all.
+#[cfg(feature = "tier")]
 const MAX_DEPTH: u8 = 120;
+#[cfg(feature = "tier")]
 const TOO_DEEP: &str = "it is nested too deeply";

@@ -297,7 +297,7 @@ fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
         Ended::Error(_) => (Some(RunResult::Error), None),
         Ended::Kept(error) => (Some(RunResult::Error), Some(error)),
         Ended::Panic(_) => (Some(RunResult::Panic), None),
-        Ended::Found(found) => (None, Some(found)),
+        Ended::Found(found) => (None, (!store.is_bypassed()).then_some(found)),
         Ended::TimedOut => return runner.time_out(),
         Ended::Refused => return runner.decline(),
     };

@@ -8,7 +8,6 @@ mod breaker;
 mod builder;
 mod cache;
 mod call;
-#[cfg(feature = "tier")]
 pub mod codec;
 mod context;
 mod cycle;
@@ -71,6 +70,7 @@ pub mod __private {
     #[cfg(feature = "test-util")]
     pub use crate::random::seed;
     pub use crate::refusal::{with_breaker, with_errors, with_timeout};
+    pub use crate::remote::Identity;
     pub use crate::reply::{Auto, Named, Probe, ProbeOther, Reply, auto, kept};
     pub use crate::snapshot::{Snap, SnapRef, SnapValue};
     pub use crate::space::Site;

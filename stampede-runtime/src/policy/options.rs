@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Terms, Trip};
-use crate::remote::{Typed, Wire};
+use crate::codec::Codec;
+use crate::remote::{Identity, Typed, Wire};
 use crate::reply::Value;
 use crate::tags::{Tag, Tags};
 
@@ -173,13 +174,19 @@ impl<V> Options<V> {
         self
     }
 
-    /// Values also go to the remote tier, as `travel` says.
+    /// Values also go to the remote tier, in this codec. To be said last.
     #[must_use]
-    pub(crate) fn remote(mut self, travel: Typed<V>) -> Self
+    pub fn remote<C: Codec<V>>(mut self, identity: Identity) -> Self
     where
         V: Value,
     {
-        self.rules.wire = Some(Arc::new(Typed { weight: self.opinion.weight, ..travel }));
+        self.rules.wire = Some(Arc::new(Typed {
+            identity,
+            codec: C::ID,
+            encode: C::encode,
+            decode: C::decode,
+            weight: self.opinion.weight,
+        }));
         self
     }
 

@@ -169,6 +169,10 @@ impl Errand {
 
     /// Asks for a value or the lease, for no longer than this.
     async fn acquire(&self, claim: Claim, limit: Duration) -> Option<Acquired> {
+        // It may have fallen sick since the run began.
+        if !self.remote.is_well() {
+            return None;
+        }
         let mut claiming = Claiming::new(Arc::clone(&self.remote), self.tier_key.clone(), claim);
         let result = timeout(limit, &mut claiming).await;
         self.remote.heard(result.unwrap_or_else(|_| Err(TierError::new("no answer in time"))))

@@ -51,8 +51,9 @@ pub(crate) use self::lease::Held;
 use self::lease::Leases;
 pub use self::stats::TierStats;
 pub(crate) use self::stats::{Counters, Event};
+pub use self::wire::Identity;
 use self::wire::Seed;
-pub(crate) use self::wire::{Identity, Typed, Wire};
+pub(crate) use self::wire::{Typed, Wire};
 
 /// A store's remote tier, and what the store knows about it.
 pub(crate) struct Remote {
@@ -241,11 +242,7 @@ impl Remote {
     /// # Cancel safety
     ///
     /// It is done, whatever becomes of the future.
-    pub(crate) fn tell(
-        &self,
-        order: Order,
-        after: impl FnOnce() + Send + 'static,
-    ) -> JoinHandle<bool> {
+    pub(crate) fn tell(&self, order: Order, after: impl FnOnce() + Send + 'static) -> JoinHandle<bool> {
         let remote = Weak::clone(&self.me);
         self.runtime.spawn(async move {
             let told = match remote.upgrade() {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::codec::CodecError;
 use crate::memory::{AnyStored, Stored};
 use crate::policy::Lifetime;
 use crate::remote::Mark;
@@ -26,12 +27,12 @@ pub(crate) trait Wire: Send + Sync {
 
 /// What distinguishes a cache in all processes of a fleet, besides its name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Identity {
+pub struct Identity {
     /// Where the function stands.
-    pub(crate) path: &'static str,
+    pub path: &'static str,
     /// The types of its instantiation.
-    pub(crate) types: Vec<&'static str>,
-    pub(crate) version: u32,
+    pub types: Vec<&'static str>,
+    pub version: u32,
 }
 
 impl Identity {
@@ -61,8 +62,8 @@ pub(crate) struct Seed {
 pub(crate) struct Typed<V> {
     pub(crate) identity: Identity,
     pub(crate) codec: u8,
-    pub(crate) encode: fn(&V) -> Result<Vec<u8>, String>,
-    pub(crate) decode: fn(&[u8]) -> Result<V, String>,
+    pub(crate) encode: fn(&V) -> Result<Vec<u8>, CodecError>,
+    pub(crate) decode: fn(&[u8]) -> Result<V, CodecError>,
     pub(crate) weight: Option<fn(&V) -> u32>,
 }
 
@@ -84,11 +85,11 @@ impl<V: Value> Wire for Typed<V> {
 
     fn encode(&self, stored: &AnyStored) -> Result<Vec<u8>, String> {
         let value = stored.downcast::<V>().ok_or("the value is of another type")?;
-        (self.encode)(value)
+        (self.encode)(value).map_err(|error| error.to_string())
     }
 
     fn decode(&self, payload: &[u8], seed: Seed) -> Result<Arc<AnyStored>, String> {
-        let value = (self.decode)(payload)?;
+        let value = (self.decode)(payload).map_err(|error| error.to_string())?;
         let weight = self.weight.map_or(1, |weigh| weigh(&value));
         let Seed { life, epoch, bearing, mark } = seed;
         Ok(Arc::new(Stored::new(value, life, epoch, bearing, weight).marked(mark)))
