@@ -30,6 +30,8 @@ pub(crate) struct Args {
     pub(crate) cache_if: Option<Said<Expr>>,
     pub(crate) share_error: Option<Said<Expr>>,
     pub(crate) store: Option<Said<Expr>>,
+    pub(crate) remote: Option<Said<()>>,
+    pub(crate) codec: Option<Said<Path>>,
     pub(crate) weight: Option<Said<Expr>>,
     pub(crate) name: Option<Said<LitStr>>,
     pub(crate) version: Option<Said<LitInt>>,
@@ -59,7 +61,7 @@ pub(crate) struct BreakerArgs {
 }
 
 /// What can be said, and how.
-const ALLOWED: [(&str, &str); 24] = [
+const ALLOWED: [(&str, &str); 26] = [
     ("ttl", "ttl = \"5s\""),
     ("key", "key = \"tenant, user.id\""),
     ("skip", "skip(pool)"),
@@ -78,6 +80,8 @@ const ALLOWED: [(&str, &str); 24] = [
     ("cache_if", "cache_if = Option::is_some"),
     ("share_error", "share_error = copy_of"),
     ("store", "store = self.store"),
+    ("remote", "remote"),
+    ("codec", "codec = stampede::codec::Json"),
     ("weight", "weight = size_of_value"),
     ("name", "name = \"users\""),
     ("version", "version = 2"),
@@ -145,12 +149,9 @@ impl Args {
             "name" => set(&mut self.name, word, input, value),
             "version" => set(&mut self.version, word, input, value),
             "entry" => set(&mut self.entry, word, input, value),
-            "inline" => set(&mut self.inline, word, input, |input| {
-                if input.peek(Token![=]) || input.peek(Paren) {
-                    return Err(input.error("`inline` stands alone"));
-                }
-                Ok(())
-            }),
+            "remote" => set(&mut self.remote, word, input, alone),
+            "codec" => set(&mut self.codec, word, input, value),
+            "inline" => set(&mut self.inline, word, input, alone),
             "crate" => set(&mut self.krate, word, input, |input| {
                 input.parse::<Token![=]>()?;
                 Path::parse_mod_style(input)
@@ -183,6 +184,13 @@ fn set<T>(
 fn value<T: Parse>(input: ParseStream<'_>) -> syn::Result<T> {
     input.parse::<Token![=]>()?;
     input.parse()
+}
+
+fn alone(input: ParseStream<'_>) -> syn::Result<()> {
+    if input.peek(Token![=]) || input.peek(Paren) {
+        return Err(input.error("it stands alone"));
+    }
+    Ok(())
 }
 
 fn expressions(input: ParseStream<'_>) -> syn::Result<Vec<Expr>> {

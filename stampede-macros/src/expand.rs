@@ -476,7 +476,28 @@ fn tuple(parts: &[TokenStream]) -> TokenStream {
 
 fn options(model: &Model) -> TokenStream {
     let Model { options, output, .. } = model;
-    quote!(__stampede::options(__stampede::Probe::<#output>::NEW.__reply()) #(#options)*)
+    let remote = model.remote.as_ref().map(|codec| remote(model, codec));
+    quote!(__stampede::options(__stampede::Probe::<#output>::NEW.__reply()) #(#options)* #remote)
+}
+
+/// What tells the function from every other in all builds, and how its values travel.
+fn remote(model: &Model, codec: &TokenStream) -> TokenStream {
+    let span = at(codec.span());
+    let function = model.sig.ident.unraw().to_string();
+    let own = model.associated.then(|| quote!(__stampede::type_name::<Self>()));
+    let types = model.type_params().map(|param| quote!(__stampede::type_name::<#param>()));
+    let unnamed = model.params.iter().filter(|param| param.is_unnamed());
+    let unnamed = unnamed.map(|Param { name, .. }| quote!(__stampede::type_name_of_val(&#name)));
+    let types = own.into_iter().chain(types).chain(unnamed);
+    let version: u32 = model.version.parse().unwrap_or(1);
+    quote_spanned! {span=>
+        .remote::<#codec>(__stampede::Identity {
+            place: __stampede::place_of(&|| {}),
+            function: #function,
+            types: __stampede::Vec::from([#(#types),*]),
+            version: #version,
+        })
+    }
 }
 
 /// The user's signature with a plain name for every argument.

@@ -45,6 +45,8 @@ pub(crate) struct Model {
     /// The values that make the key.
     pub(crate) key: Vec<Expr>,
     pub(crate) store: Option<Expr>,
+    /// The codec of its values, if they go to the remote tier.
+    pub(crate) remote: Option<TokenStream>,
     /// The options that were given, each as the call of a setter.
     pub(crate) options: Vec<TokenStream>,
     /// All that the attribute says of the arguments.
@@ -124,6 +126,7 @@ impl Model {
         let said: TokenStream = said.chain(options.iter().cloned()).collect();
         let companion = companion(args.entry.as_ref(), &sig, &params, &said, async_trait.is_some(), faults);
 
+        let remote = policies::remote(&args);
         let own_errors = policies::own_errors(&args);
         let krate = args.krate.map_or_else(|| quote!(::stampede), |said| said.value.into_token_stream());
         let output = match (async_trait, &sig.output) {
@@ -155,6 +158,7 @@ impl Model {
             output,
             key,
             store,
+            remote,
             options,
             said,
             own_errors,

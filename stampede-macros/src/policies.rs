@@ -66,6 +66,15 @@ pub(crate) fn own_errors(args: &Args) -> Vec<(&'static str, Ident)> {
     said.into_iter().filter_map(|(name, word)| Some((name, word?.clone()))).collect()
 }
 
+/// The codec of values that go to the remote tier.
+pub(crate) fn remote(args: &Args) -> Option<TokenStream> {
+    let Said { word, .. } = args.remote.as_ref()?;
+    Some(match &args.codec {
+        Some(Said { value, .. }) => value.to_token_stream(),
+        None => quote_spanned!(word.span()=> __stampede::DefaultCodec),
+    })
+}
+
 /// Arguments that make no sense without, or beside, each other.
 pub(crate) fn check(args: &Args, faults: &mut Faults) {
     let word = |said: &Option<Said<Expr>>| said.as_ref().map(|said| said.word.clone());
@@ -77,11 +86,18 @@ pub(crate) fn check(args: &Args, faults: &mut Faults) {
             (word(&args.xfetch), "needs a `ttl` before whose end it refreshes"),
             (word(&args.jitter), "needs a `ttl` to be a share of"),
             (args.tags.as_ref().map(|said| said.word.clone()), "needs a `ttl`: nothing is stored that could be voided"),
+            (args.remote.as_ref().map(|said| said.word.clone()), "needs a `ttl` for what it stores"),
         ] {
             if let Some(word) = said {
                 faults.at(&word, format!("`{word}` {why}: add `ttl = \"…\"`"));
             }
         }
+    }
+    if let Some(said) = &args.codec
+        && args.remote.is_none()
+        && !args.is_unread(&["remote"])
+    {
+        faults.at(&said.word, "`codec` is about values that go to the remote tier: add `remote`");
     }
     let has_window = args.stale_while_revalidate.is_some()
         || args.stale_if_error.is_some()

@@ -206,7 +206,7 @@ impl<V: Value, X> CacheBuilder<V, X> {
         if let Some(fault) = self.said.fault(&self.options.rules) {
             panic!("stampede: the cache `{}` cannot be built: {fault}", self.name);
         }
-        let identity = Identity { path: "", types: Vec::new(), version: self.version };
+        let identity = Identity { version: self.version, ..Identity::default() };
         let options = match self.travel {
             Some(travel) => travel(self.options, identity),
             None => self.options,

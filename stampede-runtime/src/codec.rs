@@ -23,6 +23,12 @@ mod write;
 /// Bytes come from outside: from other builds of the program, or from whoever can write to the tier. So `decode` does not
 /// panic, whatever it is given, allocates in proportion to what is there and not to what it claims to be, and reads all of it or
 /// none.
+#[diagnostic::on_unimplemented(
+    message = "values of type `{V}` cannot go to the remote tier by `{Self}`",
+    label = "not something that it reads and writes",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it, without borrowed parts, or leave `remote` out",
+    note = "`FeatureTierIsOff`: enable the feature `tier` or `redis` of `stampede-rs`"
+)]
 pub trait Codec<V> {
     /// Tells codecs apart, so that none reads what another has written. Those below 128 are of this crate.
     const ID: u8;
@@ -64,6 +70,7 @@ impl Error for CodecError {}
 pub struct MessagePack;
 
 #[cfg(feature = "tier")]
+#[diagnostic::do_not_recommend]
 impl<V: Serialize + DeserializeOwned> Codec<V> for MessagePack {
     const ID: u8 = 1;
 
@@ -94,6 +101,7 @@ impl<V: Serialize + DeserializeOwned> Codec<V> for MessagePack {
 pub struct Json;
 
 #[cfg(feature = "json")]
+#[diagnostic::do_not_recommend]
 impl<V: Serialize + DeserializeOwned> Codec<V> for Json {
     const ID: u8 = 2;
 

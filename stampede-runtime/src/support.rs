@@ -19,6 +19,7 @@ pub use std::future::Future;
 pub use std::option::Option;
 pub use std::pin::Pin;
 pub use std::time::Duration;
+pub use std::vec::Vec;
 pub use std::{concat, module_path};
 
 /// The future that a detached body is.
@@ -147,6 +148,29 @@ pub fn entry<R, V: Value, E, D, K: Serialize>(
 pub fn options<R, V, E, D>(_: Reply<R, V, E, D>) -> Options<V> {
     Options::default()
 }
+
+/// The name of what a function stands in, as far as something in the function tells.
+pub fn place_of<T>(_: &T) -> &'static str {
+    std::any::type_name::<T>()
+}
+
+/// The same for the type of an argument that has no name.
+pub fn type_name_of_val<T: ?Sized>(_: &T) -> &'static str {
+    std::any::type_name::<T>()
+}
+
+/// The codec of caches that name none.
+#[cfg(feature = "tier")]
+pub use crate::codec::MessagePack as DefaultCodec;
+
+/// Stands in for the codec of caches that name none.
+#[cfg(not(feature = "tier"))]
+#[derive(Debug)]
+pub struct FeatureTierIsOff;
+
+/// The codec of caches that name none.
+#[cfg(not(feature = "tier"))]
+pub use self::FeatureTierIsOff as DefaultCodec;
 
 /// What tells a type from every other, borrowing or not.
 pub fn type_of<T: ?Sized>() -> TypeId {

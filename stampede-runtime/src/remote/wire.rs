@@ -28,26 +28,52 @@ pub(crate) trait Wire: Send + Sync {
 /// What distinguishes a cache in all processes of a fleet, besides its name.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
-    /// Where the function stands.
-    pub path: &'static str,
+    /// The name of something that stands in the function, or in its companion.
+    pub place: &'static str,
+    /// The function's own name.
+    pub function: &'static str,
     /// The types of its instantiation.
     pub types: Vec<&'static str>,
+    /// What the attribute or the builder says.
     pub version: u32,
 }
 
 impl Identity {
     /// What the fleet calls a cache of this name.
     pub(crate) fn of(&self, name: &str) -> String {
-        let Self { path, types, version } = self;
+        let Self { place, function, types, version } = self;
         let mut text = name.to_owned();
-        if !path.is_empty() && *path != name {
-            text.extend(["@", path]);
+        if !function.is_empty() {
+            let path = format!("{}::{function}", around(place));
+            if path != name {
+                text.extend(["@", &path]);
+            }
         }
         if !types.is_empty() {
             text.extend(["<", &types.join(", "), ">"]);
         }
         text + " v" + &version.to_string()
     }
+}
+
+/// What a function stands in, by the name of a closure in it: all before the function's own name.
+fn around(closure: &str) -> &str {
+    let mut text = closure;
+    while let Some(rest) = text.strip_suffix("::{{closure}}") {
+        text = rest;
+    }
+    // Types in the name have paths of their own.
+    let mut depth = 0_usize;
+    let mut end = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'<' | b'(' | b'[' | b'{' => depth += 1,
+            b'>' | b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b':' if depth == 0 && text[at..].starts_with("::") && !text[at + 2..].starts_with('<') => end = at,
+            _ => {}
+        }
+    }
+    &text[..end]
 }
 
 /// What becomes a stored value, once the value is there.
@@ -107,4 +133,35 @@ fn fnv1a<const N: usize>(texts: [&[u8]; N]) -> u64 {
         }
     }
     hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_what_a_function_stands_in() {
+        for (closure, place) in [
+            ("shop::users::load::{{closure}}::{{closure}}", "shop::users"),
+            ("shop::users::load_entry::{{closure}}", "shop::users"),
+            ("shop::outer::load::{{closure}}", "shop::outer"),
+            ("shop::load<alloc::string::String>::{{closure}}", "shop"),
+            ("<shop::Users as shop::Load>::load::{{closure}}", "<shop::Users as shop::Load>"),
+            ("shop::Users<a::T>::load::{{closure}}", "shop::Users<a::T>"),
+            ("load", ""),
+        ] {
+            assert_eq!(around(closure), place, "{closure}");
+        }
+    }
+
+    #[test]
+    fn a_name_tells_functions_types_and_versions_apart() {
+        let identity = |function, types: &[&'static str], version| {
+            let place = "shop::load::{{closure}}";
+            Identity { place, function, types: types.to_vec(), version }.of("shop::load")
+        };
+        assert_eq!(identity("load", &[], 1), "shop::load v1");
+        assert_eq!(identity("find", &[], 1), "shop::load@shop::find v1", "named alike");
+        assert_eq!(identity("load", &["u8"], 2), "shop::load<u8> v2");
+    }
 }

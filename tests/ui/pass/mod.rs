@@ -9,6 +9,7 @@ mod local;
 mod methods;
 mod names;
 mod patterns;
+mod remote;
 mod stacked;
 mod traits;
 

@@ -1,0 +1,6 @@
+#[stampede::coalesce(remote)]
+async fn load(id: u64) -> u64 {
+    id
+}
+
+fn main() {}
