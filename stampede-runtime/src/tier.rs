@@ -13,13 +13,19 @@
 //! for an answer, what happens if there is none, when to leave a sick tier alone, and when to ask it again; that leases are
 //! renewed while their runs go on; that invalidations which did not arrive are repeated before the tier is read again.
 //!
-//! `stampede-redis` is one. Whoever writes another passes the conformance suite with it.
+//! `stampede-redis` is one. Whoever writes another passes the `conformance` suite with it, which comes with the feature
+//! `test-util`, as does `memory`, a tier for tests.
 
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+#[cfg(feature = "test-util")]
+pub mod conformance;
+#[cfg(feature = "test-util")]
+pub mod memory;
 
 /// A round trip to a tier.
 ///
