@@ -1,7 +1,7 @@
 //! `Entry::expire`: no hit any more, and still there for stale answers.
 
 use crate::tools::{Call, drive, ms, pass, secs, settle};
-use crate::ways::{End, Fault, Script, each_way, ways};
+use crate::ways::{End, Fault, Script, each_way, told, ways};
 
 ways!(stale, [ttl = "10s", stale_while_revalidate = "20s", retry_after = "3s"], |builder| builder
     .ttl(crate::tools::secs(10))
@@ -14,7 +14,7 @@ async fn the_old_value_is_stale_from_now_on() {
         let script = &Script::gated();
         stale::put(way, 1, 100).await;
         pass(secs(4)).await;
-        assert!(stale::expire(way, 1).await);
+        told(stale::expire(way, 1).await, store);
         assert_eq!(stale::get(way, 1).await, None);
         let mut calls =
             [Call::start(stale::call(way, script, 1)).await, Call::start(stale::call(way, script, 1)).await];

@@ -20,6 +20,7 @@ mod nocache;
 mod oracle;
 mod patience;
 mod policy_oracle;
+mod remote;
 mod returns;
 mod runs;
 mod stale;

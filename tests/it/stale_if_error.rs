@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::harness::Threads;
 use crate::stores::Store;
 use crate::tools::{Call, drive, ms, pass, secs, settle};
-use crate::ways::{End, Fault, REFUSED, Script, Way, each_way, ways};
+use crate::ways::{End, Fault, REFUSED, Script, Way, each_way, told, ways};
 
 const fn min(minutes: u64) -> Duration {
     Duration::from_mins(minutes)
@@ -154,11 +154,11 @@ async fn what_was_voided_meanwhile_is_not_served() {
                 [Call::start(load::call(way, script, 1)).await, Call::start(load::call(way, script, 1)).await];
             drive(&mut calls).await;
             match act {
-                Act::Invalidate => assert!(load::invalidate(way, 1).await),
-                Act::Clear => assert!(store.clear().await),
-                Act::Tag => assert!(store.invalidate_tag("all").await),
+                Act::Invalidate => told(load::invalidate(way, 1).await, store),
+                Act::Clear => told(store.clear().await, store),
+                Act::Tag => told(store.invalidate_tag("all").await, store),
                 Act::Put => load::put(way, 1, 200).await,
-                Act::Expire => assert!(load::expire(way, 1).await),
+                Act::Expire => told(load::expire(way, 1).await, store),
             }
             script.release(1);
             let expected = match act {

@@ -63,6 +63,10 @@ impl StoreBuilder {
         Self(self.0.max_ttl(max_ttl))
     }
 
+    pub(crate) fn remote(self, tier: impl stampede::tier::Tier) -> Self {
+        Self(self.0.remote(tier))
+    }
+
     #[track_caller]
     pub(crate) fn build(self) -> Store {
         let (store, place) = (self.0.build(), Location::caller());

@@ -26,8 +26,9 @@ pub(crate) async fn settle() {
     }
 }
 
-/// Lets time pass, and everything happen that it brings about.
+/// Lets time pass, once nothing is left to do, and everything happen that it brings about.
 pub(crate) async fn pass(time: Duration) {
+    settle().await;
     tokio::time::advance(time).await;
     settle().await;
 }

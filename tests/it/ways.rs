@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use stampede::tier::memory::MemoryTier;
 use stampede::{CircuitOpen, NoCache, Timeout, store_for};
 use tokio::time::sleep;
 
+use crate::stores::Store;
 use crate::tools::Origin;
 
 /// The value of a refused result.
@@ -151,13 +153,13 @@ macro_rules! ways {
 
             use crate::ways::{Answer, Script, Way};
 
-            #[coalesce($($argument)*, skip(script))]
+            #[coalesce($($argument)*, skip(script), remote)]
             async fn detached(script: &Script, key: u8) -> Answer {
                 let _ = key;
                 script.clone().run().await
             }
 
-            #[coalesce($($argument)*, skip(script), inline)]
+            #[coalesce($($argument)*, skip(script), remote, inline)]
             async fn inline(script: &Script, key: u8) -> Answer {
                 let _ = key;
                 script.clone().run().await
@@ -166,7 +168,7 @@ macro_rules! ways {
             macro_rules! cache {
                 () => {{
                     fn build<X>(build: impl Fn(CacheBuilder<u64>) -> CacheBuilder<u64, X>) -> Cache<u64, X> {
-                        build(Cache::builder(concat!(module_path!(), stringify!($name)))).build()
+                        build(Cache::builder(concat!(module_path!(), stringify!($name)))).remote().build()
                     }
                     build($build)
                 }};
@@ -216,13 +218,38 @@ macro_rules! ways {
 }
 pub(crate) use ways;
 
-/// Runs a check of each way in a store of its own.
-pub(crate) async fn each_way(check: impl AsyncFn(Way, &crate::stores::Store)) {
-    for way in Way::ALL {
-        println!("{way:?}");
-        let store = crate::stores::Store::default();
-        store.scope(check(way, &store)).await;
-        let stats = store.stats();
-        assert_eq!(stats.waiting, 0, "{stats:?}");
+/// What a store has beyond memory.
+#[derive(Clone, Copy, Debug)]
+enum Beyond {
+    Nothing,
+    Tier,
+    /// One that answers every question with an error.
+    BrokenTier,
+}
+
+/// Checks what an invalidation has said: that every tier has heard of it, unless there is one that hears of nothing.
+pub(crate) fn told(told: bool, store: &Store) {
+    let stats = store.stats();
+    assert_eq!(told, stats.tier.failures == 0, "{stats:?}");
+}
+
+/// Runs a check of each way in a store of its own. What a cache promises it keeps with a remote tier as without.
+pub(crate) async fn each_way(check: impl AsyncFn(Way, &Store)) {
+    for beyond in [Beyond::Nothing, Beyond::Tier, Beyond::BrokenTier] {
+        for way in Way::ALL {
+            println!("{way:?}, beyond memory: {beyond:?}");
+            let tier = MemoryTier::new();
+            let store = match beyond {
+                Beyond::Nothing => Store::default(),
+                Beyond::Tier => Store::builder().remote(tier.clone()).build(),
+                Beyond::BrokenTier => {
+                    tier.set_fault(stampede::tier::memory::Fault::Failing);
+                    Store::builder().remote(tier.clone()).build()
+                }
+            };
+            store.scope(check(way, &store)).await;
+            let stats = store.stats();
+            assert_eq!(stats.waiting, 0, "{stats:?}");
+        }
     }
 }
