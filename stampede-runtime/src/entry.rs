@@ -154,7 +154,7 @@ impl<V> Entry<V> {
         }
         let stored: Arc<AnyStored> = Arc::new(stored);
         let is_kept = !self.terms.ttl.is_zero();
-        let away = self.away.as_ref().filter(|_| is_kept).map(|away| away.put(Arc::clone(&stored), &self.tags));
+        let away = self.away.as_ref().filter(|_| is_kept).map(|away| away.put(Arc::clone(&stored)));
         if !is_kept {
             // What was is voided, and nothing takes its place.
             return self.void();

@@ -15,7 +15,7 @@ use crate::flight::{Flight, Outcome, Runner};
 use crate::memory::{AnyStored, Stored};
 use crate::policy::{Lifetime, Opinion, Report, Rules};
 use crate::random;
-use crate::remote::{Approach, Approached, Held, Mark};
+use crate::remote::{Approach, Approached, Held, Load, Mark};
 use crate::reply::{Divide, Reply, Share, Value, carried};
 use crate::run::Run;
 use crate::settled::AnyError;
@@ -317,6 +317,7 @@ fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
             is_kept = true;
         }
     };
+    let run = Arc::clone(&runner.run);
     let Some(closed) = runner.close(result, commit) else { return };
     let made = match &ended {
         Ended::Value { value, run_time, .. } => Some((Arc::clone(value), *run_time)),
@@ -331,7 +332,9 @@ fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
     };
     closed.settle(outcome);
     if let (Some(held), Some((stored, run_time))) = (held.take_if(|_| is_kept), made) {
-        held.fill(stored, rules.wire.clone(), run_time, (store.clone(), key));
+        if let Some(load) = run.keep_load(Load { held, wire: rules.wire.clone(), run_time }) {
+            load.send(stored, store.clone(), key);
+        }
     } else if let Some(held) = held {
         held.release(if old_stays { rules.retry_after } else { Duration::ZERO });
     }

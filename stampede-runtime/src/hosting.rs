@@ -177,6 +177,11 @@ impl Hosted {
         self.run.bear(tags, self.tags_valid_at);
     }
 
+    /// The result goes on growing after the run: it leaves the process only by [`settle`](Self::settle).
+    pub fn grow(&self) {
+        self.run.grow();
+    }
+
     /// Whether nobody waits for the run.
     pub fn is_background(&self) -> bool {
         self.run.waiters() == 0
@@ -192,6 +197,8 @@ impl Hosted {
     pub fn settle<V: Value>(&self, options: &Options<V>, is_it: impl Fn(&V) -> bool, ttl: Duration) {
         let (store, key) = (&self.store, &self.run.key);
         let ttl = store.cap(ttl);
+        // If it is not sent, the lease goes back.
+        let load = self.run.take_load();
         let locked = store.flights().lock(key);
         let Some((stored, _)) = store.look_up(key) else { return };
         let Some(value) = stored.downcast::<V>().filter(|value| is_it(value)) else { return };
@@ -201,8 +208,12 @@ impl Hosted {
             let weight = options.opinion.weight.map_or(1, |weigh| weigh(value));
             let terms = self.run.windows(&options.rules.terms);
             let life = Lifetime::starting(Instant::now(), ttl, &terms, Duration::ZERO, random::unit);
-            store.keep(Arc::clone(key), Arc::new(stored.renewed(value.clone(), life, weight)));
+            let renewed = Arc::new(stored.renewed(value.clone(), life, weight));
+            store.keep(Arc::clone(key), Arc::clone(&renewed) as _);
+            drop(locked);
+            if let Some(load) = load {
+                load.send(renewed, store.clone(), Arc::clone(key));
+            }
         }
-        drop(locked);
     }
 }

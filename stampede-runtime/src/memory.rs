@@ -68,7 +68,11 @@ impl<V> Stored<Careful<V>> {
 impl<V: ?Sized> Stored<V> {
     /// What this has become: of the same run, so void with it.
     pub(crate) fn renewed<W>(&self, value: W, life: Lifetime, weight: u32) -> Stored<Careful<W>> {
-        Stored::new(value, life, self.epoch, self.bearing.clone(), weight)
+        let renewed = Stored::new(value, life, self.epoch, self.bearing.clone(), weight);
+        match &self.mark {
+            Some(mark) => renewed.marked(mark.renewed()),
+            None => renewed,
+        }
     }
 
     /// What the value is good for, in this epoch of the store and with these tags voided.
@@ -87,6 +91,11 @@ impl<V: ?Sized> Stored<V> {
         }
         let forward = Duration::from_nanos(self.expired_by.load(Ordering::Relaxed));
         self.life.at(after(now, forward), random::unit)
+    }
+
+    /// What its tags are called.
+    pub(crate) fn tags(&self) -> Arc<[Arc<str>]> {
+        self.bearing.as_ref().map(|bearing| bearing.texts()).unwrap_or_default()
     }
 
     pub(crate) fn mark(&self) -> Option<&Mark> {

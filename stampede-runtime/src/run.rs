@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::breaker::{News, Permit};
 use crate::key::Key;
 use crate::policy::{Report, Terms};
+use crate::remote::Load;
 use crate::sync::plain::{AtomicBool, AtomicU64, AtomicUsize};
 use crate::sync::{Mutex, Ordering};
 use crate::tags::{Bearing, Tag};
@@ -34,6 +35,8 @@ pub(crate) struct Run {
     permit: Mutex<Option<Box<Permit>>>,
     /// What a host has said about the result.
     hosted: Mutex<Option<Box<Said>>>,
+    /// What is to go to the remote tier once the host knows what has become of the result.
+    load: Mutex<Option<Box<Load>>>,
 }
 
 /// What only hosts say: see [`crate::hosting`].
@@ -43,6 +46,8 @@ struct Said {
     windows: Option<(Duration, Duration)>,
     tags: Vec<Tag>,
     tags_valid_at: u64,
+    /// The result goes on growing.
+    grows: bool,
 }
 
 impl Run {
@@ -67,6 +72,7 @@ impl Run {
             store_for: Mutex::new(None),
             permit: Mutex::new(None),
             hosted: Mutex::new(None),
+            load: Mutex::new(None),
         }
     }
 
@@ -212,6 +218,24 @@ impl Run {
             Some(said) => Bearing::with(flight, &said.tags, said.tags_valid_at),
             None => flight,
         }
+    }
+
+    /// The result goes on growing: it is not to leave the process before [`take_load`](Self::take_load).
+    pub(crate) fn grow(&self) {
+        self.hosted.lock().get_or_insert_default().grows = true;
+    }
+
+    /// Keeps what is to go to the remote tier for later, if the result goes on growing; else gives it back.
+    pub(crate) fn keep_load(&self, load: Load) -> Option<Load> {
+        if !self.hosted.lock().as_ref().is_some_and(|said| said.grows) {
+            return Some(load);
+        }
+        *self.load.lock() = Some(Box::new(load));
+        None
+    }
+
+    pub(crate) fn take_load(&self) -> Option<Box<Load>> {
+        self.load.lock().take()
     }
 
     pub(crate) fn said_no_cache(&self) -> bool {

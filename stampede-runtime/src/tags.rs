@@ -72,7 +72,7 @@ impl Tags {
 
     /// What they are called.
     pub(crate) fn texts(&self) -> Arc<[Arc<str>]> {
-        self.0.iter().flat_map(|tags| tags.iter()).map(|tag| Arc::clone(tag.text())).collect()
+        self.0.as_deref().map(texts).unwrap_or_default()
     }
 
     /// These tags, on something that begins now.
@@ -97,6 +97,11 @@ impl Clone for Bearing {
 }
 
 impl Bearing {
+    /// What they are called.
+    pub(crate) fn texts(&self) -> Arc<[Arc<str>]> {
+        texts(&self.tags)
+    }
+
     /// The same tags, as old as the invalidation `valid_at`.
     pub(crate) fn dated(self, valid_at: u64) -> Self {
         Self { valid_at: AtomicU64::new(valid_at), ..self }
@@ -117,6 +122,10 @@ impl Bearing {
         let valid_at = this.as_ref().map_or(valid_at, |this| valid_at.min(this.valid_at.load(Ordering::Relaxed)));
         Some(Box::new(Self { tags, valid_at: AtomicU64::new(valid_at) }))
     }
+}
+
+fn texts(tags: &[Tag]) -> Arc<[Arc<str>]> {
+    tags.iter().map(|tag| Arc::clone(tag.text())).collect()
 }
 
 /// The invalidations of a store's tags.

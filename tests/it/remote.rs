@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use stampede::tier::memory::{Fault, MemoryTier};
 use stampede::tier::Limits;
+use stampede::tier::memory::{Fault, MemoryTier};
 use stampede::{Cache, CacheBuilder, CircuitOpen, Stats, coalesce, fresh, no_stale, uncached};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -85,7 +85,10 @@ async fn a_fleet_shares_one_run() {
     let sum = |of: fn(Stats) -> u64| fleet.iter().map(|process| of(process.stats())).sum::<u64>();
     assert_eq!(sum(|stats| stats.calls.total()), 1600);
     assert_eq!((sum(|stats| stats.runs.total()), sum(|stats| stats.calls.miss)), (1, 1));
-    assert_eq!((sum(|stats| stats.tier.leases), sum(|stats| stats.tier.fills), sum(|stats| stats.tier.hits)), (1, 1, 7));
+    assert_eq!(
+        (sum(|stats| stats.tier.leases), sum(|stats| stats.tier.fills), sum(|stats| stats.tier.hits)),
+        (1, 1, 7)
+    );
     assert_eq!(sum(|stats| stats.in_flight + stats.waiting), 0);
 }
 
@@ -456,9 +459,8 @@ async fn a_breaker_is_asked_when_the_tier_has_nothing() {
         (cache, store)
     };
     let ((a, _), (b, _)) = (process(&tier), process(&tier));
-    let call = async |cache: &Cache<u64, CircuitOpen>, script: &Script| {
-        cache.try_get_with(&1, || script.clone().run()).await
-    };
+    let call =
+        async |cache: &Cache<u64, CircuitOpen>, script: &Script| cache.try_get_with(&1, || script.clone().run()).await;
     let script = Script::open();
     script.ends(End::Error);
     assert_eq!(call(&a, &script).await, Err(Failed::Run(1)));
@@ -492,7 +494,12 @@ async fn a_store_that_holds_nothing_still_shares() {
     let tier = MemoryTier::new();
     let process = || {
         let store = Store::builder().max_entries(0).remote(tier.another()).build();
-        Cache::<u64>::builder("held nowhere").ttl(secs(10)).stale_while_revalidate(secs(60)).remote().store(&store).build()
+        Cache::<u64>::builder("held nowhere")
+            .ttl(secs(10))
+            .stale_while_revalidate(secs(60))
+            .remote()
+            .store(&store)
+            .build()
     };
     let (a, b) = (process(), process());
     let script = Script::open();

@@ -147,7 +147,7 @@ impl Errand {
                     if let Some(known) = self.known.as_ref().filter(|known| self.is_unvouched(known)) {
                         self.store.forget_this(&self.key, known);
                     }
-                    let held = Held::new(&self.remote, self.tier_key.clone(), lease, Arc::clone(&self.tags));
+                    let held = Held::new(&self.remote, self.tier_key.clone(), lease);
                     return Approached::Run(Some(held), mark);
                 }
                 Some(Acquired::Busy(busy)) => {

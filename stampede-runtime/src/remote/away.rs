@@ -11,7 +11,6 @@ use crate::key::Key;
 use crate::memory::AnyStored;
 use crate::policy::{Age, Terms};
 use crate::store::Store;
-use crate::tags::Tags;
 use crate::tier::TierKey;
 
 /// A value on its way from the tier.
@@ -57,8 +56,8 @@ impl Away {
     }
 
     /// To store a value in the tier; to void what is there, if the value cannot go there.
-    pub(crate) fn put(&self, stored: Arc<AnyStored>, tags: &Tags) -> Order {
-        match self.remote.record(&stored, &*self.wire, Duration::ZERO, tags.texts()) {
+    pub(crate) fn put(&self, stored: Arc<AnyStored>) -> Order {
+        match self.remote.record(&stored, &*self.wire, Duration::ZERO) {
             Some(record) => Order::Put(self.key.clone(), Arc::new(record), stored),
             None => Order::Invalidate(self.key.clone()),
         }

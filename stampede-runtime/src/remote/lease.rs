@@ -5,6 +5,7 @@
 //! 2. While it is held, one task for all of a store's leases renews them. The task ends when there are none.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -34,14 +35,34 @@ pub(crate) struct Held {
     key: TierKey,
     /// Until it is given back.
     lease: Option<Lease>,
-    tags: Arc<[Arc<str>]>,
+}
+
+/// What goes to the tier once the value is known.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) held: Held,
+    pub(crate) wire: Option<Arc<dyn Wire>>,
+    pub(crate) run_time: Duration,
+}
+
+impl Load {
+    /// Sends this value, which the store has under this key.
+    pub(crate) fn send(self, stored: Arc<AnyStored>, store: Store, key: Key) {
+        self.held.fill(stored, self.wire, self.run_time, (store, key));
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 impl Held {
-    pub(super) fn new(remote: &Arc<Remote>, key: TierKey, lease: Lease, tags: Arc<[Arc<str>]>) -> Self {
+    pub(super) fn new(remote: &Arc<Remote>, key: TierKey, lease: Lease) -> Self {
         remote.counters.count(Event::Lease);
         remote.leases.hold(remote, &key, &lease);
-        Self { remote: Arc::clone(remote), key, lease: Some(lease), tags }
+        Self { remote: Arc::clone(remote), key, lease: Some(lease) }
     }
 
     /// Sends the value to the tier. If that refuses it, something was voided meanwhile: memory lets go of it, too.
@@ -55,7 +76,7 @@ impl Held {
         let Some(wire) = wire else { return };
         let remote = Arc::clone(&self.remote);
         remote.spawn(async move {
-            let Some(record) = self.remote.record(&stored, &*wire, run_time, Arc::clone(&self.tags)) else { return };
+            let Some(record) = self.remote.record(&stored, &*wire, run_time) else { return };
             let Some(lease) = self.lease.take() else { return };
             let token = lease.token;
             let trip = self.remote.tier.fill(&self.key, lease, record);

@@ -47,8 +47,8 @@ pub(crate) use self::approach::{Approach, Approached, Errand};
 pub(crate) use self::away::{Away, Reading};
 use self::health::Health;
 pub(crate) use self::health::Order;
-pub(crate) use self::lease::Held;
 use self::lease::Leases;
+pub(crate) use self::lease::{Held, Load};
 pub use self::stats::TierStats;
 pub(crate) use self::stats::{Counters, Event};
 pub use self::wire::Identity;
@@ -99,6 +99,11 @@ impl Mark {
 
     pub(crate) fn fill(&self) -> Option<FillId> {
         self.fill.get().copied()
+    }
+
+    /// That of what the value has become, which the tier does not know yet.
+    pub(crate) fn renewed(&self) -> Box<Self> {
+        Box::new(Self { link: self.link, vouched_until: self.vouched_until, fill: OnceCell::new() })
     }
 
     /// The value is known to the tier by this from now on.
@@ -255,13 +260,7 @@ impl Remote {
     }
 
     /// A value as it travels, if it can.
-    pub(super) fn record(
-        &self,
-        stored: &AnyStored,
-        wire: &dyn Wire,
-        run_time: Duration,
-        tags: Arc<[Arc<str>]>,
-    ) -> Option<Record> {
+    pub(super) fn record(&self, stored: &AnyStored, wire: &dyn Wire, run_time: Duration) -> Option<Record> {
         let unfit = |reason: &str| {
             self.counters.count(Event::Unfit);
             tracing::debug!(reason, "a value stays in memory");
@@ -277,7 +276,14 @@ impl Remote {
             unfit("too large");
             return None;
         }
-        Some(Record { payload, fingerprint: wire.fingerprint(), fresh, stale: stored.life.window(), run_time, tags })
+        Some(Record {
+            payload,
+            fingerprint: wire.fingerprint(),
+            fresh,
+            stale: stored.life.window(),
+            run_time,
+            tags: stored.tags(),
+        })
     }
 
     /// A value that the tier keeps, as one of ours: `None` if it cannot be read.
