@@ -69,10 +69,8 @@ pub(crate) fn own_errors(args: &Args) -> Vec<(&'static str, Ident)> {
 /// The codec of values that go to the remote tier.
 pub(crate) fn remote(args: &Args) -> Option<TokenStream> {
     let Said { word, .. } = args.remote.as_ref()?;
-    Some(match &args.codec {
-        Some(Said { value, .. }) => value.to_token_stream(),
-        None => quote_spanned!(word.span()=> __stampede::DefaultCodec),
-    })
+    let default = || quote_spanned!(word.span()=> __stampede::DefaultCodec);
+    Some(args.codec.as_ref().map_or_else(default, |said| said.value.to_token_stream()))
 }
 
 /// Arguments that make no sense without, or beside, each other.

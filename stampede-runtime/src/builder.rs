@@ -28,10 +28,12 @@ pub struct CacheBuilder<V, X = Infallible> {
     store: Option<Store>,
     options: Options<V>,
     /// Adds how values travel, once all else is known.
-    travel: Option<fn(Options<V>, Identity) -> Options<V>>,
+    travel: Option<Travel<V>>,
     said: Said,
     own_errors: PhantomData<fn() -> X>,
 }
+
+type Travel<V> = fn(Options<V>, Identity) -> Options<V>;
 
 /// What has to be checked as a whole.
 #[derive(Clone, Copy, Default)]
@@ -176,8 +178,8 @@ impl<V: Value, X> CacheBuilder<V, X> {
         Self { version, ..self }
     }
 
-    /// Values also go to the store's [remote tier](crate::StoreBuilder::remote), as MessagePack, and come from there; without
-    /// such a tier, they stay in memory. In memory unless told.
+    /// Values also go to the store's [remote tier](crate::StoreBuilder::remote), written as
+    /// `MessagePack`, and come from there; without such a tier, they stay in memory. In memory unless told.
     #[cfg(feature = "tier")]
     pub fn remote(self) -> Self
     where

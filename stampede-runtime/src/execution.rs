@@ -58,7 +58,7 @@ pub(crate) struct Plan {
     approach: Option<Approach>,
     /// What came of it: the lease that the body runs under, and what its value is to bear.
     held: Option<Held>,
-    mark: Option<Box<Mark>>,
+    mark: Option<Mark>,
 }
 
 /// How a run ended.

@@ -59,9 +59,9 @@ impl<V> Stored<Careful<V>> {
     }
 
     /// The same, with something to do with the remote tier.
-    pub(crate) fn marked(self, mark: Box<Mark>) -> Self {
+    pub(crate) fn marked(self, mark: Mark) -> Self {
         // A glance does not tell whether somebody vouches for it.
-        Self { mark: Some(mark), glance: AtomicU64::new(0), ..self }
+        Self { mark: Some(Box::new(mark)), glance: AtomicU64::new(0), ..self }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::key::Key;
 use crate::memory::AnyStored;
 use crate::policy::{Age, Mode, Rules, Terms};
 use crate::store::Store;
-use crate::tier::{Acquired, Claim, FillId, Signal, TierError, TierKey};
+use crate::tier::{Acquired, Claim, FillId, Signal, TierError, TierKey, Trip};
 
 /// A key of a cache that uses a tier, and what the run is to know.
 pub(crate) struct Errand {
@@ -53,7 +53,7 @@ pub(crate) enum Approached {
     /// What memory has will have to do for this long.
     PutOff(Arc<AnyStored>, Duration),
     /// The body is to run.
-    Run(Option<Held>, Box<Mark>),
+    Run(Option<Held>, Mark),
 }
 
 /// The way of a run to its body.
@@ -210,7 +210,7 @@ impl Errand {
 struct Claiming {
     remote: Arc<Remote>,
     key: TierKey,
-    trip: Option<Pin<Box<dyn Future<Output = Result<Acquired, TierError>> + Send>>>,
+    trip: Option<Trip<'static, Acquired>>,
 }
 
 impl Claiming {

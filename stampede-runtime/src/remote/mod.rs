@@ -93,8 +93,8 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// That of a value that the tier knows nothing of.
-    pub(crate) fn unlinked() -> Box<Self> {
-        Box::new(Self { link: NO_LINK, vouched_until: Instant::now(), fill: OnceCell::new() })
+    pub(crate) fn unlinked() -> Self {
+        Self { link: NO_LINK, vouched_until: Instant::now(), fill: OnceCell::new() }
     }
 
     pub(crate) fn fill(&self) -> Option<FillId> {
@@ -102,8 +102,8 @@ impl Mark {
     }
 
     /// That of what the value has become, which the tier does not know yet.
-    pub(crate) fn renewed(&self) -> Box<Self> {
-        Box::new(Self { link: self.link, vouched_until: self.vouched_until, fill: OnceCell::new() })
+    pub(crate) fn renewed(&self) -> Self {
+        Self { link: self.link, vouched_until: self.vouched_until, fill: OnceCell::new() }
     }
 
     /// The value is known to the tier by this from now on.
@@ -161,9 +161,9 @@ impl Remote {
     }
 
     /// The mark of a value of which news will arrive from now on, if any does.
-    pub(crate) fn mark(&self) -> Box<Mark> {
+    pub(crate) fn mark(&self) -> Mark {
         let link = self.link.load(Ordering::Acquire);
-        Box::new(Mark { link, vouched_until: after(Instant::now(), self.limits.memory_ttl), fill: OnceCell::new() })
+        Mark { link, vouched_until: after(Instant::now(), self.limits.memory_ttl), fill: OnceCell::new() }
     }
 
     /// How the fleet knows a key; `None` if another cache of this process is known by the same.
@@ -333,7 +333,7 @@ pub(crate) struct Receipt<'t> {
     pub(crate) terms: &'t crate::policy::Terms,
     pub(crate) epoch: u64,
     pub(crate) tags_valid_at: u64,
-    pub(crate) mark: Box<Mark>,
+    pub(crate) mark: Mark,
 }
 
 /// A random share of a duration, so that those who wait for one moment do not all come at it.

@@ -81,7 +81,7 @@ pub(crate) struct Seed {
     pub(crate) life: Lifetime,
     pub(crate) epoch: u64,
     pub(crate) bearing: Option<Box<Bearing>>,
-    pub(crate) mark: Box<Mark>,
+    pub(crate) mark: Mark,
 }
 
 /// The [`Wire`] of values of one type.
