@@ -57,6 +57,8 @@
 //! # Features
 //!
 //! - `http`: [`http::CacheLayer`](https://docs.rs/stampede-http), for axum, hyper and other tower services.
+//! - `redis`: [`redis::Redis`](https://docs.rs/stampede-redis), a tier that a fleet shares, on Redis or Valkey; with
+//!   `redis-tls`, `redis-cluster` and `redis-sentinel` for servers of these kinds.
 //! - `test-util`: TTLs follow tokio's clock, paused or not. For dev-dependencies.
 
 /// Gives an async function one run per key, and its callers a stored result.
@@ -211,6 +213,10 @@ pub use stampede_runtime::{
 /// HTTP: a tower layer for axum, hyper and other services. With the feature `http`.
 #[cfg(feature = "http")]
 pub use stampede_http as http;
+
+/// A tier that a fleet shares, on Redis or Valkey. With the feature `redis`.
+#[cfg(feature = "redis")]
+pub use stampede_redis as redis;
 
 /// The examples of the README are compiled and run with the others.
 #[cfg(doctest)]

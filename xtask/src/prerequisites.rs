@@ -11,8 +11,15 @@ struct Tool {
     why: &'static str,
 }
 
-const TOOLS: &[Tool] =
-    &[Tool { command: "cc", debian: "gcc libc6-dev", why: "rusqlite compiles the SQLite it bundles" }];
+const TOOLS: &[Tool] = &[
+    Tool { command: "cc", debian: "gcc libc6-dev", why: "rusqlite compiles the SQLite it bundles" },
+    Tool {
+        command: "redis-server",
+        debian: "redis-server",
+        why: "the tests of the Redis tier start their own, 7.0 or later",
+    },
+    Tool { command: "redis-sentinel", debian: "redis-sentinel", why: "the tests of the Redis tier fail over" },
+];
 
 /// Components of the toolchain, and the cargo command by which each is found.
 const COMPONENTS: &[(&str, &str)] = &[("rustfmt", "fmt"), ("clippy", "clippy")];
