@@ -298,7 +298,13 @@ fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
         Ended::Kept(error) => (Some(RunResult::Error), Some(error)),
         Ended::Panic(_) => (Some(RunResult::Panic), None),
         Ended::Found(found) => (None, (!store.is_bypassed()).then_some(found)),
-        Ended::TimedOut => return runner.time_out(),
+        Ended::TimedOut => {
+            if let Some(held) = held {
+                let has_old = store.look_up(&key).is_some();
+                held.release(if has_old { rules.retry_after } else { Duration::ZERO });
+            }
+            return runner.time_out();
+        }
         Ended::Refused => return runner.decline(),
     };
     let gave_value = matches!(ended, Ended::Value { .. } | Ended::Found(_));

@@ -620,3 +620,33 @@ async fn whoever_gives_up_leaves_no_lease_behind() {
         settle().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_old_copy_that_nobody_vouches_for_is_no_answer() {
+    let (a, b) = two(|builder| builder.stale_if_error(secs(60)).retry_after(secs(5)));
+    let script = Script::open();
+    assert_eq!((a.call(&script).await, b.call(&script).await), (Ok(1), Ok(1)));
+    b.tier.set_linked(false);
+    assert!(a.cache.entry(&1).invalidate().await, "which B does not hear");
+    pass(secs(11)).await;
+    script.ends(End::Error);
+    assert_eq!(b.call(&script).await, Err(Failed::Run(2)), "the old value is void");
+    assert_eq!(b.call(&script).await, Err(Failed::Run(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_grants_no_longer_ttl_to_what_comes_from_elsewhere() {
+    let tier = MemoryTier::new();
+    let process = |max_ttl| {
+        let store = Store::builder().max_ttl(max_ttl).remote(tier.another()).build();
+        Cache::<u64>::builder("granted").ttl(secs(60)).remote().store(&store).build()
+    };
+    let (a, b) = (process(secs(60)), process(secs(10)));
+    assert_eq!(a.get_with(&1, || async { 1 }).await, 1);
+    pass(secs(4)).await;
+    assert_eq!(b.get_with(&1, || async { 2 }).await, 1);
+    pass(ms(5_999)).await;
+    assert_eq!(b.get_with(&1, || async { 2 }).await, 1);
+    pass(ms(1)).await;
+    assert_eq!(b.get_with(&1, || async { 2 }).await, 2, "ten seconds after it was made");
+}

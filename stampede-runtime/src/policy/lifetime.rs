@@ -84,27 +84,27 @@ impl Lifetime {
 
     /// The lifetime, on these terms, of a value that the remote tier was asked for at `asked_at` and keeps for `left`.
     ///
-    /// No two hosts' clocks are compared: the tier says how long it will keep the value, and the value how much of that is
-    /// beyond its TTL.
-    pub(crate) fn received(asked_at: Instant, record: &Record, left: Duration, terms: &Terms) -> Self {
-        let ttl = record.fresh;
-        let life = Self::starting(asked_at, ttl, &Terms { jitter: 0.0, ..*terms }, record.run_time, || 1.0);
-        // Positive: how long it is fresh yet. Negative: for how long it has not been.
-        let shift = |then: Instant| match left.checked_sub(record.stale) {
-            Some(fresh_left) => then.checked_sub(ttl.saturating_sub(fresh_left)),
-            None => then.checked_sub(ttl).and_then(|then| then.checked_sub(record.stale.saturating_sub(left))),
+    /// No two hosts' clocks are compared: of all the time that the tier was to keep the value, what is not left has passed.
+    /// It is fresh for `max_ttl` at most.
+    pub(crate) fn received(
+        asked_at: Instant,
+        record: &Record,
+        left: Duration,
+        terms: &Terms,
+        max_ttl: Duration,
+    ) -> Self {
+        let age = record.fresh.saturating_add(record.stale).saturating_sub(left);
+        let terms = Terms {
+            // What the writer has cut off is cut off. The writer's TTL may be longer than that of these terms: a run can say so.
+            jitter: 0.0,
+            stale_while_revalidate: terms.stale_while_revalidate.min(record.stale),
+            stale_if_error: terms.stale_if_error.min(record.stale),
+            ..*terms
         };
-        let window = nanos(record.stale);
-        match (shift(life.refresh_at), shift(life.fresh_until)) {
-            (Some(refresh_at), Some(fresh_until)) => Self {
-                refresh_at,
-                fresh_until,
-                revalidate_for: life.revalidate_for.min(window),
-                on_error_for: life.on_error_for.min(window),
-                ..life
-            },
-            // Older than this clock: of no use.
-            _ => Self { refresh_at: asked_at, fresh_until: asked_at, revalidate_for: 0, on_error_for: 0, ..life },
+        match asked_at.checked_sub(age) {
+            Some(filled_at) => Self::starting(filled_at, record.fresh.min(max_ttl), &terms, record.run_time, || 1.0),
+            // Older than this host's clock.
+            None => Self::plain(asked_at, Duration::ZERO),
         }
     }
 

@@ -39,8 +39,10 @@ pub(crate) struct Errand {
     pub(crate) seen: Option<FillId>,
     /// What memory has.
     pub(crate) known: Option<Arc<AnyStored>>,
-    /// Whether that can be the answer if a run has failed elsewhere.
-    pub(crate) has_old: bool,
+    /// Whether that stands: news would have come if it was void.
+    pub(crate) is_vouched: bool,
+    /// Whether old values are answers for the call that leads.
+    pub(crate) takes_old: bool,
     pub(crate) tags: Arc<[Arc<str>]>,
     pub(crate) epoch: u64,
     pub(crate) tags_valid_at: u64,
@@ -86,10 +88,10 @@ impl Errand {
         let known = seen.or_else(|| store.peek(&run.key));
         let age = |known: &AnyStored| known.age(now, store.epoch(), store.tags());
         let known = known.filter(|known| age(known) != Age::Dead && !known.is_error());
-        // What is within its TTL and not vouched for may turn out to be what the tier has.
-        let is_useless = |known: &&Arc<AnyStored>| has_seen || known.life.fresh_until <= now;
-        let seen = known.as_ref().filter(is_useless).and_then(|known| known.mark()?.fill());
-        let has_old = mode == Mode::Normal && known.as_ref().is_some_and(|known| has_seen || !age(known).is_fresh());
+        let mark = known.as_ref().and_then(|known| known.mark());
+        let is_vouched = has_seen || mark.is_none_or(|mark| remote.vouches(mark, now));
+        // What nobody vouches for may be what the tier has.
+        let seen = mark.filter(|_| is_vouched).and_then(Mark::fill);
         Some(Self {
             wire,
             tier_key,
@@ -98,7 +100,8 @@ impl Errand {
             fresh: flight.fresh,
             seen,
             known,
-            has_old,
+            is_vouched,
+            takes_old: mode == Mode::Normal,
             tags: rules.tags.texts(),
             epoch: flight.epoch,
             tags_valid_at: store.tags().latest(),
@@ -112,11 +115,11 @@ impl Errand {
     /// What those who wait for the end of a lease are spread over.
     const SPREAD: Duration = Duration::from_millis(50);
 
-    async fn run(self) -> Approached {
+    async fn run(mut self) -> Approached {
         let mut claim = Claim {
             seen: self.seen,
             force: self.fresh,
-            has_old: self.has_old && self.known.is_some(),
+            has_old: self.takes_old && self.is_vouched && self.known.is_some(),
             tags: Arc::clone(&self.tags),
             ..Claim::default()
         };
@@ -131,7 +134,8 @@ impl Errand {
                 Some(Acquired::Value(kept)) => {
                     let terms = &self.terms;
                     let (epoch, tags_valid_at) = (self.epoch, self.tags_valid_at);
-                    let receipt = Receipt { asked_at, terms, epoch, tags_valid_at, mark };
+                    let max_ttl = self.store.cap(Duration::MAX);
+                    let receipt = Receipt { asked_at, terms, max_ttl, epoch, tags_valid_at, mark };
                     match self.remote.open(&kept, &*self.wire, receipt) {
                         Some(stored) if stored.age(Instant::now(), self.epoch, self.store.tags()) != Age::Dead => {
                             self.remote.counters.count(Event::Hit);
@@ -143,15 +147,13 @@ impl Errand {
                     claim.seen = Some(kept.fill);
                 }
                 Some(Acquired::Leased(lease)) => {
-                    // What memory has and nobody vouches for has been voided, or lost.
-                    if let Some(known) = self.known.as_ref().filter(|known| self.is_unvouched(known)) {
-                        self.store.forget_this(&self.key, known);
-                    }
+                    self.give_up_unvouched();
                     let held = Held::new(&self.remote, self.tier_key.clone(), lease);
                     return Approached::Run(Some(held), mark);
                 }
                 Some(Acquired::Busy(busy)) => {
                     self.remote.counters.count(Event::Busy);
+                    self.give_up_unvouched();
                     self.follow(&mut signal, &mut pause, busy).await;
                     // The tier's share is that of its trips. This was somebody's run.
                     left = limit;
@@ -181,15 +183,18 @@ impl Errand {
     /// The tier does not answer: what memory has is trusted to the end of its TTL.
     fn do_without(self) -> Approached {
         let is_fresh =
-            |known: &Arc<AnyStored>| !self.fresh && self.seen.is_none() && Instant::now() < known.life.fresh_until;
+            |known: &Arc<AnyStored>| !self.fresh && !self.is_vouched && Instant::now() < known.life.fresh_until;
         match self.known.filter(is_fresh) {
             Some(known) => Approached::Found(known),
             None => Approached::Run(None, Mark::unlinked()),
         }
     }
 
-    fn is_unvouched(&self, known: &AnyStored) -> bool {
-        known.mark().is_some_and(|mark| !self.remote.vouches(mark, Instant::now()))
+    /// The tier has no value but the one that has been seen: what memory has and nobody vouches for was voided, or lost.
+    fn give_up_unvouched(&mut self) {
+        if let Some(known) = self.known.take_if(|_| !self.is_vouched) {
+            self.store.forget_this(&self.key, &known);
+        }
     }
 
     /// Waits until whoever has the lease may be done. The first time, only sees to it that it will hear of that.

@@ -41,7 +41,8 @@ impl Away {
         let (epoch, tags_valid_at) = (store.epoch(), store.tags().latest());
         let (asked_at, mark) = (Instant::now(), remote.mark());
         let kept = remote.trip(remote.tier.read(&self.key)).await??;
-        let receipt = Receipt { asked_at, terms: &terms, epoch, tags_valid_at, mark };
+        let receipt =
+            Receipt { asked_at, terms: &terms, max_ttl: store.cap(Duration::MAX), epoch, tags_valid_at, mark };
         let stored = remote.open(&kept, &*self.wire, receipt)?;
         let is_fresh = |stored: &AnyStored, age: Age| age.is_fresh() && !stored.is_error();
         if !is_fresh(&stored, stored.age(Instant::now(), epoch, store.tags())) {

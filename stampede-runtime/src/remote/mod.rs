@@ -293,8 +293,8 @@ impl Remote {
             self.counters.count(Event::Undecodable);
             return None;
         }
-        let Receipt { asked_at, terms, epoch, tags_valid_at, mark } = receipt;
-        let life = Lifetime::received(asked_at, record, *left, terms);
+        let Receipt { asked_at, terms, max_ttl, epoch, tags_valid_at, mark } = receipt;
+        let life = Lifetime::received(asked_at, record, *left, terms, max_ttl);
         let tags: Vec<Tag> = record.tags.iter().map(|tag| Tag::new(tag)).collect();
         let bearing = Bearing::of(&tags, tags_valid_at);
         mark.filled(*fill);
@@ -331,6 +331,7 @@ impl Future for Told {
 pub(crate) struct Receipt<'t> {
     pub(crate) asked_at: Instant,
     pub(crate) terms: &'t crate::policy::Terms,
+    pub(crate) max_ttl: Duration,
     pub(crate) epoch: u64,
     pub(crate) tags_valid_at: u64,
     pub(crate) mark: Mark,
