@@ -156,6 +156,13 @@ impl Connect {
         if self.limits.lease < Duration::from_millis(10) {
             return Err(ConnectError("a lease of less than 10 ms cannot be renewed in time: 3 s is usual".to_owned()));
         }
+        #[cfg(feature = "tls")]
+        {
+            let own = self.tls.own.iter().flat_map(|(certificate, key)| [certificate, key]);
+            if self.tls.root.iter().chain(own).any(|pem| !pem.windows(11).any(|bytes| bytes == b"-----BEGIN ")) {
+                return Err(ConnectError("a certificate or key is not in PEM (`-----BEGIN …`)".to_owned()));
+            }
+        }
         Ok(())
     }
 

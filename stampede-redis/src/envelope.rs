@@ -128,7 +128,7 @@ fn read(bytes: &[u8], max_payload: usize) -> Result<(Opened, usize), Reject> {
     rest.take(4)?;
     let mut generations = Reader(rest.take(GENERATION * (tags + 1))?);
     let names = bytes.len() - rest.0.len();
-    if rest.0.len() < payload || names > bytes.len() {
+    if rest.0.len() < payload {
         return Err(Reject::Corrupt);
     }
     if payload > max_payload {
@@ -150,6 +150,14 @@ fn read(bytes: &[u8], max_payload: usize) -> Result<(Opened, usize), Reject> {
 /// Which filling bytes say to be, whatever else is wrong with them.
 pub(crate) fn fill_of(bytes: &[u8]) -> FillId {
     FillId(bytes.get(8..24).and_then(|fill| fill.try_into().ok()).map_or(0, u128::from_be_bytes))
+}
+
+/// What the checksum of some bytes would have to be, if they have room for what they promise.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn checksum_of(bytes: &[u8]) -> Option<u64> {
+    let tags = u16::from_be_bytes(bytes.get(6..8)?.try_into().ok()?);
+    let names = HEADER + GENERATION * (usize::from(tags) + 1);
+    (names <= bytes.len()).then(|| checksum(bytes, names))
 }
 
 /// Of all but itself and the generations, which end where `names` begin.

@@ -36,9 +36,18 @@ impl From<RedisError> for Fault {
                  +@scripting +@pubsub +@connection` ({error})"
             )),
             (ErrorKind::InvalidClientConfig | ErrorKind::RESP3NotSupported, _) => Self::loud(error.to_string()),
+            _ if error.is_io_error() && is_of_certificates(&error.to_string()) => Self::loud(format!(
+                "TLS: one side does not trust the other's certificate; `root_certificate` names the authority of the servers', \
+                 `client_certificate` our own ({error})"
+            )),
             _ => Self::new(error.to_string()),
         }
     }
+}
+
+/// Whether what TLS complains of is a certificate: there is no other way to tell.
+fn is_of_certificates(message: &str) -> bool {
+    message.contains("ertificate") || message.contains("UnknownCA")
 }
 
 impl From<Fault> for TierError {

@@ -67,6 +67,8 @@ mod commands;
 mod connect;
 mod envelope;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzing;
 mod generations;
 mod link;
 mod message;
@@ -80,6 +82,16 @@ pub use crate::connect::{Connect, ConnectError};
 pub use crate::tier::Redis;
 
 use crate::error::Fault;
+
+/// What the fuzz target calls. Not a stable interface.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod __fuzzing {
+    /// Gives the decoders of values and messages these bytes.
+    pub fn check_envelope(data: &[u8]) {
+        crate::fuzzing::check_envelope(data);
+    }
+}
 
 /// Bytes that nobody can guess.
 fn random<const N: usize>() -> Result<[u8; N], Fault> {

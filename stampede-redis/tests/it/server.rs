@@ -61,12 +61,39 @@ impl Server {
         server
     }
 
+    /// A program that reads its configuration from a file in its directory.
+    #[cfg(feature = "sentinel")]
+    pub(crate) fn of_file(program: &str, port: u16, dir: PathBuf) -> Self {
+        let mut server = Self { port, dir, options: vec!["own.conf".to_owned()], child: None, password: None };
+        assert!(server.spawn(program), "{program} does not start");
+        server
+    }
+
+    /// One that is to become a node of a Cluster.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn of_cluster() -> Self {
+        Self::with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"])
+    }
+
+    /// One that speaks TLS alone, on its port.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(options: &[&str]) -> Self {
+        let port = free_port();
+        let tls = port.to_string();
+        let mut all = vec!["--tls-port", &tls, "--port", "0"];
+        all.extend(options);
+        let options = all.into_iter().map(str::to_owned).collect();
+        let mut server = Self { port, dir: fresh_dir(), options, child: None, password: None };
+        assert!(server.spawn("redis-server"), "redis-server does not start with TLS");
+        server
+    }
+
     /// Starts it, empty, where it was. Says whether it answers.
     fn spawn(&mut self, program: &str) -> bool {
         let mut command = Command::new(program);
         if self.options.first().is_none_or(|first| first.starts_with("--")) {
             command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-            command.args(["--databases", "2", "--loglevel", "warning"]);
+            command.args(["--loglevel", "warning"]);
         }
         command.args(&self.options).current_dir(&self.dir).stdin(Stdio::null()).stdout(Stdio::null());
         self.child = Some(command.spawn().expect("redis-server is installed"));
