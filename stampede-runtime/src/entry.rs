@@ -1,6 +1,5 @@
 //! Entries: what is stored under one key, to be read, written and voided by hand.
 
-use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -13,13 +12,11 @@ use tokio::time::Instant;
 use crate::call::{Id, warn_about_key};
 use crate::key::{Key, KeyBuf};
 use crate::memory::Stored;
-use crate::policy::{Lifetime, Options, Terms};
+use crate::policy::{Lifetime, Options, Rules, Terms, Weight};
 use crate::random;
 use crate::reply::Value;
 use crate::store::Store;
 use crate::tags::Tags;
-
-type Weigh = Arc<dyn Fn(&dyn Any) -> u32 + Send + Sync>;
 
 /// What a store holds for one key of a [`Cache`](crate::Cache), or of a coalesced function (see [`FnEntry`]).
 ///
@@ -32,7 +29,7 @@ pub struct Entry<V> {
     store: Store,
     key: Option<Key>,
     terms: Terms,
-    weigh: Option<Weigh>,
+    weight: Weight,
     tags: Tags,
     value: PhantomData<fn(V) -> V>,
 }
@@ -44,7 +41,7 @@ impl<V> Clone for Entry<V> {
             store: self.store.clone(),
             key: self.key.clone(),
             terms: self.terms,
-            weigh: self.weigh.clone(),
+            weight: self.weight.clone(),
             tags: self.tags.clone(),
             value: PhantomData,
         }
@@ -67,12 +64,9 @@ impl<V> Entry<V> {
                 None
             }
         };
-        let weigh = options
-            .opinion
-            .weight
-            .map(|weigh| -> Weigh { Arc::new(move |value| value.downcast_ref::<W>().map_or(1, weigh)) });
-        let terms = Terms { ttl: store.cap(options.rules.terms.ttl), ..options.rules.terms };
-        Self { key, terms, weigh, tags: options.rules.tags, store, value: PhantomData }
+        let Rules { terms, tags, opinion, .. } = options.rules;
+        let terms = Terms { ttl: store.cap(terms.ttl), ..terms };
+        Self { key, terms, weight: opinion.weight, tags, store, value: PhantomData }
     }
 
     /// Voids what is stored, and keeps what a run under way would store out of the store.
@@ -116,11 +110,12 @@ impl<V> Entry<V> {
 
     fn write<W: Value>(&self, value: W) {
         let Some(key) = &self.key else { return };
-        let weight = self.weigh.as_ref().map_or(1, |weigh| weigh(&value));
+        let value = Stored::new(value);
+        let weight = self.weight.of(&value);
         // How long a run would have taken is not known, so `xfetch` leaves this value alone.
         let life = Lifetime::starting(Instant::now(), self.terms.ttl, &self.terms, Duration::ZERO, random::unit);
         let bearing = self.tags.bearing(self.store.tags());
-        let stored = Arc::new(Stored::new(value, life, self.store.epoch(), bearing, weight));
+        let stored = value.with(life, self.store.epoch(), bearing, weight);
         self.store.flights().supersede(key, || {
             if self.terms.ttl.is_zero() {
                 self.store.forget(key);

@@ -40,25 +40,40 @@ pub(crate) struct Stored<V: ?Sized> {
 pub(crate) type AnyStored = Stored<dyn Any + Send + Sync>;
 
 impl<V> Stored<Careful<V>> {
-    /// A value whose run began in this epoch (from 1) and with these tags.
-    pub(crate) fn new(value: V, life: Lifetime, epoch: u64, bearing: Option<Box<Bearing>>, weight: u32) -> Self {
+    /// A value of which nothing else is known yet; till [`judged`](Stored::judged), it is of use to nobody.
+    pub(crate) fn new(value: V) -> Self {
         Self {
-            life,
-            epoch,
-            glance: AtomicU64::new(if bearing.is_some() { 0 } else { epoch }),
-            weight,
+            life: Lifetime::over(),
+            epoch: 0,
+            glance: AtomicU64::new(0),
+            weight: 0,
             retry_at: AtomicU64::new(i64::MIN.cast_unsigned()),
             expired_by: AtomicU64::new(0),
-            bearing,
+            bearing: None,
             value: Careful::new(value),
         }
+    }
+
+    /// The same with all that there is to say about it, and shared.
+    pub(crate) fn with(mut self, life: Lifetime, epoch: u64, bearing: Option<Box<Bearing>>, weight: u32) -> Arc<Self> {
+        self.judged(life, epoch, bearing, weight);
+        Arc::new(self)
     }
 }
 
 impl<V: ?Sized> Stored<V> {
+    /// Says about a value what there is to say: its run began in this epoch (from 1) and with these tags.
+    pub(crate) fn judged(&mut self, life: Lifetime, epoch: u64, bearing: Option<Box<Bearing>>, weight: u32) {
+        self.life = life;
+        self.epoch = epoch;
+        self.glance = AtomicU64::new(if bearing.is_some() { 0 } else { epoch });
+        self.weight = weight;
+        self.bearing = bearing;
+    }
+
     /// What this has become: of the same run, so void with it.
-    pub(crate) fn renewed<W>(&self, value: W, life: Lifetime, weight: u32) -> Stored<Careful<W>> {
-        Stored::new(value, life, self.epoch, self.bearing.clone(), weight)
+    pub(crate) fn renewed<W>(&self, value: W, life: Lifetime, weight: u32) -> Arc<Stored<Careful<W>>> {
+        Stored::new(value).with(life, self.epoch, self.bearing.clone(), weight)
     }
 
     /// What the value is good for, in this epoch of the store and with these tags voided.
@@ -109,7 +124,7 @@ impl<V: ?Sized> Stored<V> {
 
 impl AnyStored {
     /// What [`is`](Self::is) is asked for values of this type.
-    pub(crate) fn type_of<V: Any>() -> TypeId {
+    pub(crate) const fn type_of<V: Any>() -> TypeId {
         TypeId::of::<Careful<V>>()
     }
 
@@ -120,6 +135,11 @@ impl AnyStored {
 
     pub(crate) fn downcast<V: Any>(&self) -> Option<&V> {
         self.value.downcast_ref::<Careful<V>>()?.get()
+    }
+
+    /// Takes a value of this type out.
+    pub(crate) fn take<V: Any>(&mut self) -> Option<V> {
+        self.value.downcast_mut::<Careful<V>>()?.take()
     }
 
     /// Whether it is an error that is stored.
