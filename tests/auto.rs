@@ -173,13 +173,13 @@ async fn letting_go() {
 #[expect(dead_code, reason = "it is enough that it compiles")]
 fn futures(store: &Store, cache: &Cache<u8>, entry: &Entry<u8>, fn_entry: &FnEntry<Result<u8, Local>>) {
     // future                                                              Send Sync Unpin
-    holds_of!(plain(1)                                                  => yes no no);
-    holds_of!(fallible("", &[])                                         => yes no no);
+    holds_of!(plain(1)                                                  => yes yes no);
+    holds_of!(fallible("", &[])                                         => yes yes no);
     holds_of!(of_single(some())                                         => no  no  no);
     holds_of!(inline(1)                                                 => yes yes no);
     holds_of!(inline_of_local(some())                                   => no  no  no);
     holds_of!(inline_with_local(1)                                      => no  no  no);
-    holds_of!(Service.method(1)                                         => yes no no);
+    holds_of!(Service.method(1)                                         => yes yes no);
     holds_of!(cache.get_with("", pending::<u8>)                         => yes yes no);
     holds_of!(cache.try_get_with("", pending::<Result<u8, String>>)     => yes yes no);
     holds_of!(cache.get_with(&some::<Local>().get(), pending::<u8>)     => yes yes no);
@@ -191,10 +191,10 @@ fn futures(store: &Store, cache: &Cache<u8>, entry: &Entry<u8>, fn_entry: &FnEnt
     holds_of!(plain_entry(1).invalidate()                               => yes yes no);
     holds_of!(store.clear()                                             => yes yes no);
     // They are what they wrap.
-    holds_of!(store.scope(plain(1))                                     => yes no no);
+    holds_of!(store.scope(plain(1))                                     => yes yes no);
     holds_of!(store.scope(pending::<u8>())                              => yes yes yes);
     holds_of!(store.scope(holding())                                    => no  no  no);
-    holds_of!(fresh(plain(1))                                           => yes no no);
+    holds_of!(fresh(plain(1))                                           => yes yes no);
     holds_of!(fresh(holding())                                          => no  no  no);
     holds_of!(no_stale(pending::<u8>())                                 => yes yes yes);
     holds_of!(uncached(letting_go())                                    => yes yes no);

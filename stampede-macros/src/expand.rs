@@ -79,12 +79,13 @@ fn helpers(model: &Model) -> TokenStream {
     if model.inline {
         return body_fn;
     }
-    let start_sig = Signature {
+    let mut start_sig = Signature {
         ident: start_name,
         asyncness: None,
-        output: parse_quote!(-> #support::Detach<#output>),
+        output: parse_quote!(-> #support::Detach),
         ..plain_signature(model)
     };
+    start_sig.inputs.push(parse_quote!(__stampede_returns: impl #support::Pack<#output>));
     let copies = copies(model, Clone::clone);
     let path = path_to(model, &body_name);
     let arguments = locals(model).map(|local| quote!(#local.lend().arg()));
@@ -98,7 +99,7 @@ fn helpers(model: &Model) -> TokenStream {
         #start_sig {
             use #support as __stampede;
             #copies
-            __stampede::detach(async move { #call.await })
+            __stampede::detach(async move { __stampede::pack(__stampede_returns, #call.await) })
         }
     }
 }
@@ -206,10 +207,23 @@ fn again(argument: &TokenStream) -> TokenStream {
 fn start(model: &Model) -> TokenStream {
     let (body_name, start_name) = helper_names(model);
     if model.place != Place::InCall {
-        let path = path_to(model, if model.inline { &body_name } else { &start_name });
         let arguments = arguments(model).map(|(argument, ..)| again(&argument));
-        let call = within_unsafe(model, quote!(#path(#(#arguments),*)));
-        return quote!(|| #call);
+        return if model.inline {
+            let path = path_to(model, &body_name);
+            let call = within_unsafe(model, quote!(#path(#(#arguments),*)));
+            quote! {
+                |__stampede_returns| {
+                    let __stampede_body = #call;
+                    async move { __stampede::pack(__stampede_returns, __stampede_body.await) }
+                }
+            }
+        } else {
+            let path = path_to(model, &start_name);
+            // What is wrong with the reply is said once, for it is said of one place.
+            let arguments = arguments.chain([quote_spanned!(at(model.output.span())=> __stampede_returns)]);
+            let call = within_unsafe(model, quote!(#path(#(#arguments),*)));
+            quote!(|__stampede_returns| #call)
+        };
     }
     let output = &model.output;
     let body = without_self(model.body.clone(), this(model));
@@ -242,29 +256,40 @@ fn start(model: &Model) -> TokenStream {
     });
     let (unused, bindings): (Vec<_>, Vec<_>) = bindings.unzip();
     let locals = locals(model).collect::<Vec<_>>();
+    // In a future of its own, which it may return from.
+    let packed = |values: &[TokenStream]| {
+        quote! {
+            __stampede::pack(
+                __stampede_returns,
+                async move {
+                    #(#unused let #bindings = #values;)*
+                    #body
+                }
+                .await,
+            )
+        }
+    };
     if model.inline {
         let copies = arguments(model).map(|(argument, local, _)| {
             let again = again(&argument);
             quote!(let #local = #again;)
         });
+        let packed = packed(&locals);
         quote! {
-            || {
+            |__stampede_returns| {
                 #(#copies)*
-                async move {
-                    #(#unused let #bindings = #locals;)*
-                    #body
-                }
+                async move { #packed }
             }
         }
     } else {
         let copies = copies(model, again);
+        let packed = packed(&locals.iter().map(|local| quote!(#local.arg())).collect::<Vec<_>>());
         quote! {
-            || {
+            |__stampede_returns| {
                 #copies
                 __stampede::detach(async move {
                     #(let #locals = #locals.lend();)*
-                    #(#unused let #bindings = #locals.arg();)*
-                    #body
+                    #packed
                 })
             }
         }
@@ -293,14 +318,7 @@ fn call(model: &Model) -> TokenStream {
     let reply = reply(model);
     let options = options(model);
     let then = quote_spanned! {span=>
-        __stampede::call(
-            &__stampede_target,
-            __stampede_reply,
-            #share,
-            __stampede::#launch,
-            || #options,
-            #start,
-        )
+        __stampede::call(&__stampede_target, __stampede_returns, __stampede::#launch, || #options, #start)
     };
     let call = with_target(model, &then);
     // What is wrong with the reply is said once, for it is said of one place.
@@ -310,6 +328,7 @@ fn call(model: &Model) -> TokenStream {
         #parts
         ({
             #reply
+            let __stampede_returns = __stampede::returns(__stampede_reply, #share);
             #call
         })
         .await

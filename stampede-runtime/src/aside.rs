@@ -38,8 +38,32 @@ impl Drop for Holding {
 
 /// Drops a value. If it panics at that, the panic has been reported and goes no further: what goes on here is no business of
 /// the value's.
-fn drop_contained<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+fn drop_contained(value: Box<dyn Any>) {
+    contain(&mut Some(value));
+}
+
+fn contain(value: &mut dyn Clear) {
+    let _ = catch_unwind(AssertUnwindSafe(|| value.clear()));
+}
+
+fn is_holding() -> bool {
+    // At the very end of a thread its locals are gone, and so are its locks.
+    HOLDING.try_with(Cell::get).unwrap_or(false)
+}
+
+fn lay_aside(value: Box<dyn Any>) {
+    let _ = ASIDE.try_with(|aside| aside.borrow_mut().push(value));
+}
+
+/// What depends on the type of a value that dies: no more than this.
+trait Clear {
+    fn clear(&mut self);
+}
+
+impl<V> Clear for Option<V> {
+    fn clear(&mut self) {
+        drop(self.take());
+    }
 }
 
 /// A value whose drop waits for the end of [`Holding`], and whose panics at that stay there.
@@ -55,16 +79,19 @@ impl<V> Careful<V> {
     pub(crate) const fn get(&self) -> Option<&V> {
         self.0.as_ref()
     }
+
+    /// Takes it out: what is dropped from then on is nothing.
+    pub(crate) const fn take(&mut self) -> Option<V> {
+        self.0.take()
+    }
 }
 
 impl<V> Drop for Careful<V> {
     fn drop(&mut self) {
-        let value = self.0.take();
-        // At the very end of a thread its locals are gone, and so are its locks.
-        if HOLDING.try_with(Cell::get).unwrap_or(false) {
-            let _ = ASIDE.try_with(|aside| aside.borrow_mut().push(Box::new(value)));
+        if is_holding() {
+            lay_aside(Box::new(self.0.take()));
         } else {
-            drop_contained(value);
+            contain(&mut self.0);
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -12,11 +11,12 @@ use crate::breaker::{Permit, Refusal};
 use crate::context;
 use crate::cycle::Edge;
 use crate::execution::Plan;
-use crate::flight::{Arrival, Flight, Runner};
+use crate::flight::{Arrival, Runner};
 use crate::flights::{Admission, Request};
 use crate::key::KeyBuf;
 use crate::launch::Refused;
 use crate::memory::AnyStored;
+use crate::output::{Answer, Given, Packed};
 use crate::patience::{Lapse, Patience};
 use crate::policy::{self, Age, Mode, Rules, Step};
 use crate::remote::{Approach, Errand, Remote};
@@ -54,21 +54,14 @@ pub(crate) trait Typed {
     /// Starts the body on its own, to be polled here and by nobody else.
     fn start_alone(&mut self, run: &Arc<Run>);
 
-    /// Polls what is to be polled here.
+    /// Polls the run that is to be polled here, if there is one.
     fn poll_run(&mut self, cx: &mut Context<'_>);
 
-    /// Drops it.
-    fn drop_run(&mut self);
-}
+    /// Polls the body that was started on its own.
+    fn poll_alone(&mut self, cx: &mut Context<'_>) -> Poll<Packed>;
 
-/// What a call comes to, as far as that can be said without its types.
-pub(crate) enum Answer {
-    /// A copy of this value, or a share of this error.
-    Stored(Arc<AnyStored>),
-    /// A share of the error that this flight came to.
-    Error(Arc<Flight>),
-    TimedOut(&'static str, Duration),
-    CircuitOpen(&'static str),
+    /// Drops what was to be polled here.
+    fn drop_run(&mut self);
 }
 
 /// How far a call has come.
@@ -85,17 +78,23 @@ pub(crate) enum State {
 
 /// A call that goes past the store.
 pub(crate) struct Alone {
-    pub(crate) run: Arc<Run>,
+    run: Arc<Run>,
     patience: Option<Pin<Box<Patience>>>,
     _edge: Option<Box<Edge>>,
-    _tally: Tally,
+    tally: Tally,
 }
 
 impl Alone {
-    /// Ready when the call has taken too long.
-    pub(crate) fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<(&'static str, Duration)> {
+    /// Ready when the body has returned, or has taken too long.
+    fn poll(&mut self, caller: &mut dyn Typed, cx: &mut Context<'_>) -> Poll<Answer> {
+        if let Poll::Ready(output) = caller.poll_alone(cx) {
+            if let Packed::Value { no_cache: true, .. } = output {
+                self.run.no_cache();
+            }
+            return Poll::Ready(Answer::Own(output));
+        }
         match self.patience.as_mut().map(|patience| patience.as_mut().poll(cx)) {
-            Some(Poll::Ready(Lapse::Hard(after))) => Poll::Ready((self.run.name, after)),
+            Some(Poll::Ready(Lapse::Hard(after))) => Poll::Ready(Answer::TimedOut(self.run.name, after)),
             _ => Poll::Pending,
         }
     }
@@ -176,7 +175,7 @@ impl State {
         let run = Arc::new(Run::uncached(name));
         let edge = wait_edge(&run, true).unwrap_or_else(|chain| tally.panic(&chain));
         caller.start_alone(&run);
-        Self::Alone(Box::new(Alone { run, patience, _edge: edge, _tally: tally }))
+        Self::Alone(Box::new(Alone { run, patience, _edge: edge, tally }))
     }
 
     /// Answers with the value that is there and sees to a new one.
@@ -301,13 +300,21 @@ impl State {
         }
     }
 
-    /// Ready when the call can be answered. Not for one that is [`Alone`].
-    pub(crate) fn poll(&mut self, caller: &mut dyn Typed, cx: &mut Context<'_>) -> Poll<(Answer, Tally)> {
+    /// Ready when the call can be answered.
+    pub(crate) fn poll(&mut self, caller: &mut dyn Typed, cx: &mut Context<'_>) -> Poll<Given> {
         loop {
             let mut waiting = match std::mem::replace(self, Self::Over) {
                 Self::Waiting(waiting) => waiting,
-                Self::Answered(answer, tally) => return Poll::Ready((answer, tally)),
-                Self::Alone(_) | Self::Over => panic!("a coalesced call was polled after it had answered"),
+                Self::Answered(answer, tally) => return Poll::Ready(Given::new(answer, tally)),
+                Self::Alone(mut alone) => {
+                    let Poll::Ready(answer) = alone.poll(caller, cx) else {
+                        *self = Self::Alone(alone);
+                        return Poll::Pending;
+                    };
+                    caller.drop_run();
+                    return Poll::Ready(Given::new(answer, alone.tally));
+                }
+                Self::Over => panic!("a coalesced call was polled after it had answered"),
             };
             caller.poll_run(cx);
             match waiting.poll_arrival(cx) {
@@ -315,7 +322,7 @@ impl State {
                     if let Poll::Ready(answer) = waiting.poll_patience(cx, caller.kind()) {
                         // A body is gone before the call gives up its place.
                         caller.drop_run();
-                        return Poll::Ready((answer, waiting.tally));
+                        return Poll::Ready(Given::new(answer, waiting.tally));
                     }
                     *self = Self::Waiting(waiting);
                     return Poll::Pending;
@@ -323,7 +330,7 @@ impl State {
                 Poll::Ready(Arrival::TakenOver(runner)) => *self = Self::take_over(caller, waiting, runner),
                 Poll::Ready(Arrival::Outdated) => *self = Self::ask(caller, waiting.into_ticket()),
                 Poll::Ready(Arrival::Settled) => match waiting.answer(caller.kind()) {
-                    Ok(answered) => return Poll::Ready(answered),
+                    Ok(given) => return Poll::Ready(given),
                     Err(Again { ticket, found: None }) => *self = Self::ask(caller, ticket),
                     Err(Again { ticket, found: Some(found) }) => *self = Self::hit(caller, found, ticket),
                 },

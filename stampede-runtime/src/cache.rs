@@ -7,13 +7,14 @@ use std::marker::PhantomData;
 use serde::Serialize;
 
 use crate::builder::CacheBuilder;
-use crate::call::{Call, Id, Recipe};
+use crate::call::{Id, Target, call};
 use crate::entry::Entry;
 use crate::launch::Detached;
 use crate::policy::Options;
 use crate::refusal::{Own, Refuse, Refusing};
-use crate::reply::{Auto, Divide, Fallible, Plain, Reply, ShareError, Value, auto};
+use crate::reply::{Divide, Fallible, Plain, Reply, ShareError, Value, auto, pack, returns};
 use crate::store::Store;
+use crate::support::detach;
 use crate::tags::{Tag, TagText};
 
 /// A cache with single flight for code that does without the macro: the key and the body are given at each call.
@@ -149,13 +150,7 @@ impl<V: Value, X> Cache<V, X> {
         self.call(key, Reply::<Result<V, E>, V, E, Fallible>::NEW, init).await
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of a call, which is made in two ways")]
-    fn call<K, R, E, D, M, S, F>(
-        &self,
-        key: &K,
-        reply: Reply<R, V, E, D>,
-        start: S,
-    ) -> Call<R, V, E, D, Refusing<Auto<M>, Own<X>>, impl Fn() -> Options<V>, S, F, Detached>
+    fn call<K, R, E, D, M, S, F>(&self, key: &K, reply: Reply<R, V, E, D>, mut start: S) -> impl Future<Output = R>
     where
         K: Serialize + ?Sized,
         R: 'static,
@@ -167,10 +162,13 @@ impl<V: Value, X> Cache<V, X> {
         S: FnMut() -> F,
         F: Future<Output = R> + Send + 'static,
     {
-        let share = Refusing { share: auto(reply), refuse: Own::<X>::NEW };
+        let returns = returns(reply, Refusing { share: auto(reply), refuse: Own::<X>::NEW });
         let options = || self.options.clone();
-        let recipe = Recipe { share, options, start, launch: Detached };
-        Call::new(self.id, Some(&self.store), key, recipe)
+        let start = move |returns| {
+            let body = start();
+            detach(async move { pack(returns, body.await) })
+        };
+        call(&Target { id: self.id, store: Some(&self.store), key }, returns, Detached, options, start)
     }
 
     /// What is stored under a key, to be read, written and voided by hand.

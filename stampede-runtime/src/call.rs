@@ -12,38 +12,36 @@
 //! more: a hundred thousand callers may be waiting. Nothing here holds a lock while it waits, and dropping a call at any
 //! point gives up its place and nothing else.
 //!
-//! All this is in [`crate::asking`], once for all types. Here is what depends on them: to encode the key, to start a body
-//! and poll it, and to make what the function returns of the answer. It comes to a copy in the crate of the user for each
-//! signature that functions there have; for each function, a few lines.
+//! All this is in [`crate::asking`], once for all types. Here is what depends on them: to encode the key, and to start a
+//! body and poll it. What the body returns has lost its type by then, and gets it back where the call returns: see
+//! [`crate::output`]. The crate of the user gets a few lines for each return type, and a few for each function.
 
 use std::any::TypeId;
 use std::collections::HashSet;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use once_cell::sync::Lazy;
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
-use crate::asking::{Alone, Answer, State, Typed};
+use crate::asking::{State, Typed};
 use crate::context::{self, InRun, Within};
-use crate::execution::{Execution, Plan, split};
-use crate::flight::{Outcome, Runner};
+use crate::execution::{Execution, Plan};
+use crate::flight::Runner;
 use crate::key::{KeyBuf, KeyError};
 use crate::launch::{Launch, Refused};
-use crate::memory::AnyStored;
-use crate::policy::{Mode, Opinion, Options, Rules};
-use crate::refusal::{CircuitOpen, Timeout};
-use crate::reply::{Divide, Reply, Share, Value};
+use crate::output::{Given, Output, Packed};
+use crate::policy::{Mode, Options, Rules};
+use crate::reply::Pack;
 use crate::run::Run;
-use crate::settled::AnyError;
 use crate::space::{Site, Space};
 use crate::store::Store;
 use crate::sync::Mutex;
-use crate::tally::{Kind, Tally};
+use crate::tally::Kind;
 
 /// Which cache a call is about.
 #[derive(Clone, Copy, Debug)]
@@ -68,15 +66,32 @@ pub(crate) fn warn_about_key(name: &'static str, error: &KeyError) {
 }
 
 /// How to make a value: what the caller brings along.
-pub(crate) struct Recipe<H, O, S, L> {
-    /// How an error reaches several callers.
-    pub(crate) share: H,
+pub(crate) struct Recipe<P, O, S> {
+    /// The way from what the body returns to what the call does.
+    pub(crate) returns: P,
     /// The cache's options, asked for when a run may have to start.
     pub(crate) options: O,
     /// Makes the future of the body.
     pub(crate) start: S,
-    /// Where it runs.
-    pub(crate) launch: L,
+}
+
+/// The same where its types do not matter.
+pub(crate) trait Cook<F> {
+    /// The cache's rules.
+    fn rules(&self) -> Rules;
+
+    /// The future of a body.
+    fn start(&mut self) -> F;
+}
+
+impl<V, P: Copy, O: Fn() -> Options<V>, S: FnMut(P) -> F, F> Cook<F> for Recipe<P, O, S> {
+    fn rules(&self) -> Rules {
+        (self.options)().rules
+    }
+
+    fn start(&mut self) -> F {
+        (self.start)(self.returns)
+    }
 }
 
 /// A call on its way to its answer.
@@ -85,174 +100,139 @@ pub(crate) struct Recipe<H, O, S, L> {
 ///
 /// Dropping it gives up the caller's place in the flight. With `inline`, it also drops the run that takes place in it.
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Call<R, V: Value, E, D, H, O, S, F, L> {
+pub struct Call<R, P, O, S, F, L> {
     // First: a body is gone before the call gives up its place.
-    here: Here<R, V, E, D, H, F>,
+    here: Here<F>,
     state: State,
-    recipe: Recipe<H, O, S, L>,
+    recipe: Recipe<P, O, S>,
+    /// Where runs take place.
+    launch: L,
+    reply: PhantomData<fn() -> R>,
 }
 
 // Nothing is pinned within but what is boxed.
-impl<R, V: Value, E, D, H, O, S, F, L> Unpin for Call<R, V, E, D, H, O, S, F, L> {}
+impl<R, P, O, S, F, L> Unpin for Call<R, P, O, S, F, L> {}
 
 /// What is polled in the task of the call, if anything is.
-type Here<R, V, E, D, H, F> = Option<Pin<Box<Body<R, V, E, D, H, F>>>>;
+type Here<F> = Option<Pin<Box<Body<F>>>>;
 
 pin_project! {
     #[project = BodyProjection]
-    enum Body<R, V, E, D, H, F> {
+    enum Body<F> {
         /// For all who wait.
-        Shared { #[pin] run: Execution<R, V, E, D, H, F> },
+        Shared { #[pin] run: Execution<F> },
         /// For this call alone.
         Alone { #[pin] body: Within<InRun, F> },
     }
 }
 
-impl<R, V, E, D, H, O, S, F, L> Call<R, V, E, D, H, O, S, F, L>
-where
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E>,
-    H: Share<E>,
-    O: Fn() -> Options<V>,
-    S: FnMut() -> F,
-    F: Future<Output = R>,
-    L: Launch<R, V, E, D, H, F>,
-{
-    /// Makes a call for a key, to a store or the one in force.
-    pub(crate) fn new<K: Serialize + ?Sized>(
-        id: Id,
-        store: Option<&Store>,
-        parts: &K,
-        mut recipe: Recipe<H, O, S, L>,
-    ) -> Self {
+/// What a call is about.
+pub trait Ask {
+    /// The first look.
+    fn ask(&self, caller: Asking<'_>) -> Asked;
+}
+
+/// Who calls, as far as it can be said without the types.
+pub struct Asking<'c>(&'c mut dyn Typed);
+
+/// How far a call has come by its first look.
+pub struct Asked(State);
+
+/// A key, in a store or the one in force.
+pub(crate) struct Target<'c, K: ?Sized> {
+    pub(crate) id: Id,
+    pub(crate) store: Option<&'c Store>,
+    pub(crate) key: &'c K,
+}
+
+impl<K: Serialize + ?Sized> Ask for Target<'_, K> {
+    fn ask(&self, Asking(caller): Asking<'_>) -> Asked {
+        let Self { id, store, key } = *self;
         let mode = context::mode();
-        let key = if mode == Mode::Uncached { None } else { encode(id, parts) };
-        let mut here = None;
+        // Keys are looked at where they are: to move them takes time.
+        let encoded = if mode == Mode::Uncached { None } else { Some(KeyBuf::encode(id.space, key)) };
+        if let Some(Err(error)) = &encoded {
+            warn_about_key(id.name, error);
+        }
+        let key = encoded.as_ref().and_then(|encoded| encoded.as_ref().ok());
         let store = store.cloned().unwrap_or_else(Store::current);
-        let state = State::enter(&mut Caller::of(&mut recipe, &mut here), id.name, store, mode, key.as_ref());
-        Self { here, state, recipe }
+        Asked(State::enter(caller, id.name, store, mode, key))
     }
 }
 
-/// The key, if it can be serialized.
-fn encode<K: Serialize + ?Sized>(id: Id, parts: &K) -> Option<KeyBuf> {
-    KeyBuf::encode(id.space, parts).inspect_err(|error| warn_about_key(id.name, error)).ok()
+/// A call of a coalesced function, or for a key of a cache.
+pub fn call<R, V, P, O, S, F, L>(
+    target: &dyn Ask,
+    returns: P,
+    launch: L,
+    options: O,
+    start: S,
+) -> Call<R, P, O, S, F, L>
+where
+    P: Pack<R>,
+    O: Fn() -> Options<V>,
+    S: FnMut(P) -> F,
+    F: Future<Output = Output>,
+    L: Launch<F>,
+{
+    let (mut recipe, mut here) = (Recipe { returns, options, start }, None);
+    let Asked(state) = ask(&mut recipe, &mut here, &P::KIND, launch, target);
+    Call { here, state, recipe, launch, reply: PhantomData }
 }
 
-impl<R, V, E, D, H, O, S, F, L> Future for Call<R, V, E, D, H, O, S, F, L>
+impl<R, V, P, O, S, F, L> Future for Call<R, P, O, S, F, L>
 where
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E>,
-    H: Share<E>,
+    P: Pack<R>,
     O: Fn() -> Options<V>,
-    S: FnMut() -> F,
-    F: Future<Output = R>,
-    L: Launch<R, V, E, D, H, F>,
+    S: FnMut(P) -> F,
+    F: Future<Output = Output>,
+    L: Launch<F>,
 {
     type Output = R;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        let Self { recipe, state, here } = self.get_mut();
-        Caller::of(recipe, here).poll(state, cx)
+        let call = self.get_mut();
+        match poll(&mut call.state, &mut call.recipe, &mut call.here, &P::KIND, call.launch, cx) {
+            Poll::Ready(given) => Poll::Ready(call.recipe.returns.unpack(given)),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
-/// Who calls, with a recipe whose parts have no types of their own: functions of one signature share what follows.
-struct Caller<'c, R, V, E, D, H, F, L> {
-    share: H,
-    options: &'c dyn Fn() -> Options<V>,
-    start: &'c mut dyn FnMut() -> F,
+// What follows is the same for all functions: its types are those of what runs their bodies.
+
+fn ask<F: Future<Output = Output>, L: Launch<F>>(
+    recipe: &mut dyn Cook<F>,
+    here: &mut Here<F>,
+    kind: &'static Kind,
     launch: L,
-    here: &'c mut Here<R, V, E, D, H, F>,
-    /// Came with the rules, and goes with the run.
-    opinion: Opinion<V>,
-    _reply: Reply<R, V, E, D>,
+    target: &dyn Ask,
+) -> Asked {
+    target.ask(Asking(&mut Caller { recipe, here, kind, launch }))
 }
 
-impl<'c, R, V, E, D, H, F, L> Caller<'c, R, V, E, D, H, F, L>
-where
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E>,
-    H: Share<E>,
-    F: Future<Output = R>,
-    L: Launch<R, V, E, D, H, F>,
-{
-    fn of<O: Fn() -> Options<V>, S: FnMut() -> F>(
-        recipe: &'c mut Recipe<H, O, S, L>,
-        here: &'c mut Here<R, V, E, D, H, F>,
-    ) -> Self {
-        let Recipe { share, options, start, launch } = recipe;
-        Self { share: *share, options, start, launch: *launch, here, opinion: Opinion::NONE, _reply: Reply::NEW }
-    }
-
-    fn poll(mut self, state: &mut State, cx: &mut Context<'_>) -> Poll<R> {
-        let result = if let State::Alone(alone) = state {
-            let Poll::Ready(result) = self.poll_alone(alone, cx) else { return Poll::Pending };
-            *state = State::Over;
-            result
-        } else {
-            let Poll::Ready((answer, tally)) = state.poll(&mut self, cx) else { return Poll::Pending };
-            self.take(answer, tally)
-        };
-        Poll::Ready(D::join(result))
-    }
-
-    fn poll_alone(&mut self, alone: &mut Alone, cx: &mut Context<'_>) -> Poll<Result<V, E>> {
-        if let Some(BodyProjection::Alone { body }) = self.here.as_mut().map(|here| here.as_mut().project())
-            && let Poll::Ready(output) = body.poll(cx)
-        {
-            *self.here = None;
-            return Poll::Ready(split::<R, V, E, D, H>(output, &alone.run, self.share));
-        }
-        alone.poll_patience(cx).map(|(cache, after)| Err(self.timed_out(cache, after)))
-    }
-
-    /// The result that this answer is.
-    fn take(&self, answer: Answer, mut tally: Tally) -> Result<V, E> {
-        let error = match answer {
-            Answer::Stored(stored) => match stored.downcast::<V>() {
-                Some(value) => return Ok(tally.copy(value)),
-                None => stored.downcast::<AnyError>().and_then(|error| error.take(self.share)),
-            },
-            Answer::Error(flight) => match flight.outcome() {
-                Some(Outcome::Error(error)) => error.take(self.share),
-                _ => None,
-            },
-            Answer::TimedOut(cache, after) => Some(self.timed_out(cache, after)),
-            Answer::CircuitOpen(cache) => match self.share.circuit_open(CircuitOpen { cache }) {
-                None => tally.panic("a breaker is open, and the call has no error to say so"),
-                error => error,
-            },
-        };
-        match error {
-            Some(error) => Err(error),
-            None => unreachable!("an answer is of the call's own types"),
-        }
-    }
-
-    /// The error of a call that took too long.
-    fn timed_out(&self, cache: &'static str, after: Duration) -> E {
-        match self.share.timeout(Timeout { cache, after }) {
-            Some(error) => error,
-            None => panic!("stampede: a call of `{cache}` timed out, and has no error to say so"),
-        }
-    }
+fn poll<F: Future<Output = Output>, L: Launch<F>>(
+    state: &mut State,
+    recipe: &mut dyn Cook<F>,
+    here: &mut Here<F>,
+    kind: &'static Kind,
+    launch: L,
+    cx: &mut Context<'_>,
+) -> Poll<Given> {
+    state.poll(&mut Caller { recipe, here, kind, launch }, cx)
 }
 
-impl<R, V, E, D, H, F, L> Typed for Caller<'_, R, V, E, D, H, F, L>
-where
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E>,
-    H: Share<E>,
-    F: Future<Output = R>,
-    L: Launch<R, V, E, D, H, F>,
-{
+/// Who calls, with a recipe whose parts have no types of their own.
+struct Caller<'c, F, L> {
+    recipe: &'c mut dyn Cook<F>,
+    here: &'c mut Here<F>,
+    kind: &'static Kind,
+    launch: L,
+}
+
+impl<F: Future<Output = Output>, L: Launch<F>> Typed for Caller<'_, F, L> {
     fn kind(&self) -> Kind {
-        Kind { value: AnyStored::type_of::<V>(), error: AnyError::type_of::<E, H>() }
+        *self.kind
     }
 
     fn is_detached(&self) -> bool {
@@ -264,21 +244,19 @@ where
     }
 
     fn rules(&mut self) -> Rules {
-        let Options { rules, opinion } = (self.options)();
-        self.opinion = opinion;
-        rules
+        self.recipe.rules()
     }
 
     fn start(&mut self, runner: Runner, plan: Plan) -> Result<(), Refused> {
         // A panic here is one of the run.
-        let body = catch_unwind(AssertUnwindSafe(|| (self.start)()));
-        let run = self.launch.launch(Execution::new(runner, plan, self.opinion, self.share, body))?;
+        let body = catch_unwind(AssertUnwindSafe(|| self.recipe.start()));
+        let run = self.launch.launch(Execution::new(runner, plan, body))?;
         *self.here = run.map(|run| Box::pin(Body::Shared { run }));
         Ok(())
     }
 
     fn start_alone(&mut self, run: &Arc<Run>) {
-        let body = Within::new(InRun::new(Arc::clone(run), context::store()), (self.start)());
+        let body = Within::new(InRun::new(Arc::clone(run), context::store()), self.recipe.start());
         *self.here = Some(Box::pin(Body::Alone { body }));
     }
 
@@ -287,6 +265,13 @@ where
             && run.poll(cx).is_ready()
         {
             *self.here = None;
+        }
+    }
+
+    fn poll_alone(&mut self, cx: &mut Context<'_>) -> Poll<Packed> {
+        match self.here.as_mut().map(|here| here.as_mut().project()) {
+            Some(BodyProjection::Alone { body }) => body.poll(cx).map(|Output(output)| output),
+            _ => Poll::Pending,
         }
     }
 

@@ -1,6 +1,5 @@
 //! Entries: what is stored under one key, to be read, written and voided by hand.
 
-use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -13,15 +12,13 @@ use tokio::time::Instant;
 use crate::call::{Id, warn_about_key};
 use crate::key::{Key, KeyBuf};
 use crate::memory::{AnyStored, Stored};
-use crate::policy::{Lifetime, Options, Terms};
+use crate::policy::{Lifetime, Options, Rules, Terms, Weight};
 use crate::random;
 use crate::remote::{Away, Order, Reading, Told};
 use crate::reply::Value;
 use crate::store::Store;
 use crate::tags::Tags;
 use crate::tier::TierKey;
-
-type Weigh = Arc<dyn Fn(&dyn Any) -> u32 + Send + Sync>;
 
 /// What a store holds for one key of a [`Cache`](crate::Cache), or of a coalesced function (see [`FnEntry`]).
 ///
@@ -34,7 +31,7 @@ pub struct Entry<V> {
     store: Store,
     key: Option<Key>,
     terms: Terms,
-    weigh: Option<Weigh>,
+    weight: Weight,
     tags: Tags,
     away: Option<Arc<Away>>,
     value: PhantomData<fn(V) -> V>,
@@ -47,7 +44,7 @@ impl<V> Clone for Entry<V> {
             store: self.store.clone(),
             key: self.key.clone(),
             terms: self.terms,
-            weigh: self.weigh.clone(),
+            weight: self.weight.clone(),
             tags: self.tags.clone(),
             away: self.away.clone(),
             value: PhantomData,
@@ -71,13 +68,10 @@ impl<V> Entry<V> {
                 None
             }
         };
-        let weigh = options
-            .opinion
-            .weight
-            .map(|weigh| -> Weigh { Arc::new(move |value| value.downcast_ref::<W>().map_or(1, weigh)) });
-        let terms = Terms { ttl: store.cap(options.rules.terms.ttl), ..options.rules.terms };
-        let away = key.as_ref().and_then(|key| Away::of(&store, key, id.name, options.rules.wire));
-        Self { key, terms, weigh, tags: options.rules.tags, away, store, value: PhantomData }
+        let Rules { terms, tags, opinion, wire, .. } = options.rules;
+        let terms = Terms { ttl: store.cap(terms.ttl), ..terms };
+        let away = key.as_ref().and_then(|key| Away::of(&store, key, id.name, wire, &opinion.weight));
+        Self { key, terms, weight: opinion.weight, tags, away, store, value: PhantomData }
     }
 
     /// Voids what is stored, and keeps what a run under way would store out of the store.
@@ -144,29 +138,30 @@ impl<V> Entry<V> {
 
     fn write<W: Value>(&self, value: W) -> Told {
         let Some(key) = self.key.clone() else { return Told::EVERYWHERE };
-        let weight = self.weigh.as_ref().map_or(1, |weigh| weigh(&value));
-        // How long a run would have taken is not known, so `xfetch` leaves this value alone.
-        let life = Lifetime::starting(Instant::now(), self.terms.ttl, &self.terms, Duration::ZERO, random::unit);
-        let bearing = self.tags.bearing(self.store.tags());
-        let mut stored = Stored::new(value, life, self.store.epoch(), bearing, weight);
-        if let Some(away) = &self.away {
-            stored = stored.marked(away.remote.mark());
-        }
-        let stored: Arc<AnyStored> = Arc::new(stored);
-        let is_kept = !self.terms.ttl.is_zero();
-        let away = self.away.as_ref().filter(|_| is_kept).map(|away| away.put(Arc::clone(&stored)));
-        if !is_kept {
+        if self.terms.ttl.is_zero() {
             // What was is voided, and nothing takes its place.
             return self.void();
         }
+        let mut value = Stored::new(value);
+        if let Some(away) = &self.away {
+            value = value.marked(away.remote.mark());
+        }
+        let weight = self.weight.of(&value);
+        // How long a run would have taken is not known, so `xfetch` leaves this value alone.
+        let life = Lifetime::starting(Instant::now(), self.terms.ttl, &self.terms, Duration::ZERO, random::unit);
+        let bearing = self.tags.bearing(self.store.tags());
+        let stored: Arc<AnyStored> = value.with(life, self.store.epoch(), bearing, weight);
         let put = {
             let (key, store, stored) = (Arc::clone(&key), self.store.clone(), Arc::clone(&stored));
             move || store.flights().supersede(&key, || store.keep(Arc::clone(&key), stored))
         };
-        let store = self.store.clone();
+        let order = || self.away.as_ref().map(|away| away.put(Arc::clone(&stored)));
         // What was loaded meanwhile is void; and if others have voided our value meanwhile, it stays so.
-        let clear = move || store.flights().supersede(&key, || store.forget_all_but(&key, &stored));
-        self.store.tell(|| away, put, clear)
+        let clear = {
+            let (store, stored) = (self.store.clone(), Arc::clone(&stored));
+            move || store.flights().supersede(&key, || store.forget_all_but(&key, &stored))
+        };
+        self.store.tell(order, put, clear)
     }
 }
 

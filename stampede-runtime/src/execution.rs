@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use crate::context::{self, InRun, Within};
 use crate::flight::{Flight, Outcome, Runner};
 use crate::memory::{AnyStored, Stored};
-use crate::policy::{Lifetime, Opinion, Report, Rules};
+use crate::output::{Output, Packed};
+use crate::policy::{Lifetime, Report, Rules};
 use crate::random;
 use crate::remote::{Approach, Approached, Held, Load, Mark};
-use crate::reply::{Divide, Reply, Share, Value, carried};
 use crate::run::Run;
 use crate::settled::AnyError;
 use crate::space::Space;
@@ -30,7 +30,7 @@ pin_project! {
     ///
     /// The body is dropped here, within the same guard against panics that it is polled in. Dropping the execution closes
     /// the flight as lost.
-    pub struct Execution<R, V, E, D, H, F> {
+    pub struct Execution<F> {
         // Before the runner: when an execution is dropped, its body is gone before the next run can start.
         #[pin]
         body: Option<Within<InRun, F>>,
@@ -42,9 +42,6 @@ pin_project! {
         began: Option<Instant>,
         runner: Option<Runner>,
         plan: Plan,
-        opinion: Opinion<V>,
-        share: H,
-        reply: Reply<R, V, E, D>,
     }
 }
 
@@ -69,8 +66,8 @@ enum Ended {
         result: RunResult,
         run_time: Duration,
     },
-    /// Told whether exactly one caller waits.
-    Error(Box<dyn FnOnce(bool) -> AnyError>),
+    /// An error as it came, for one caller.
+    Error(AnyError),
     /// An error that is to be stored.
     Kept(Arc<AnyStored>),
     Panic(Box<dyn Any + Send>),
@@ -81,38 +78,15 @@ enum Ended {
     Refused,
 }
 
-impl<R, V, E, D, H, F> Execution<R, V, E, D, H, F>
-where
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E>,
-    H: Share<E>,
-    F: Future<Output = R>,
-{
+impl<F: Future<Output = Output>> Execution<F> {
     /// A run of this body; or of none, if making it panicked.
-    pub(crate) fn new(
-        runner: Runner,
-        plan: Plan,
-        opinion: Opinion<V>,
-        share: H,
-        body: Result<F, Box<dyn Any + Send>>,
-    ) -> Self {
+    pub(crate) fn new(runner: Runner, plan: Plan, body: Result<F, Box<dyn Any + Send>>) -> Self {
         let context = InRun::new(Arc::clone(&runner.run), context::store());
         let (body, thrown) = match body {
             Ok(body) => (Some(Within::new(context, body)), None),
             Err(payload) => (None, Some(payload)),
         };
-        Self {
-            runner: Some(runner),
-            plan,
-            opinion,
-            share,
-            body,
-            thrown: Mutex::new(thrown),
-            limit: Timer::default(),
-            began: None,
-            reply: Reply::NEW,
-        }
+        Self { runner: Some(runner), plan, body, thrown: Mutex::new(thrown), limit: Timer::default(), began: None }
     }
 
     /// The flight and the run that this is, while it is not over.
@@ -121,14 +95,7 @@ where
     }
 }
 
-impl<R, V, E, D, H, F> Future for Execution<R, V, E, D, H, F>
-where
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E>,
-    H: Share<E>,
-    F: Future<Output = R>,
-{
+impl<F: Future<Output = Output>> Future for Execution<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -138,7 +105,6 @@ where
         };
         let plan = this.plan;
         runner.run.begin();
-        let (opinion, share) = (*this.opinion, *this.share);
 
         let thrown = this.thrown.lock().take();
         let ended = catch_unwind(AssertUnwindSafe(|| {
@@ -161,11 +127,7 @@ where
                 {
                     this.body.set(None);
                     let run_time = this.began.map_or(Duration::ZERO, |began| began.elapsed());
-                    let ended = match split::<R, V, E, D, H>(output, &runner.run, share) {
-                        Ok(value) => judge(value, runner, plan, opinion, run_time),
-                        Err(error) => keep::<E, H>(error, runner, plan),
-                    };
-                    return Poll::Ready(ended);
+                    return Poll::Ready(judge(output, runner, plan, run_time));
                 }
                 if this.limit.as_mut().poll(runner.deadline, cx).is_pending() {
                     return Poll::Pending;
@@ -186,32 +148,48 @@ where
     }
 }
 
-/// Asks the application about a value. Runs the user's code.
-fn judge<V: Value>(value: V, runner: &Runner, plan: &mut Plan, opinion: Opinion<V>, run_time: Duration) -> Ended {
-    let refused = runner.run.said_no_cache() || opinion.cache_if.is_some_and(|accepts| !accepts(&value));
+/// Says what is to become of what a body has returned. Runs the user's code.
+fn judge(Output(output): Output, runner: &Runner, plan: &mut Plan, run_time: Duration) -> Ended {
+    match output {
+        Packed::Value { value, no_cache } => {
+            if no_cache {
+                runner.run.no_cache();
+            }
+            judge_value(value, runner, plan, run_time)
+        }
+        Packed::Error(error) => judge_error(error, runner, plan),
+    }
+}
+
+/// Asks the application about a value.
+fn judge_value(mut value: Arc<AnyStored>, runner: &Runner, plan: &mut Plan, run_time: Duration) -> Ended {
+    let mark = plan.mark.take();
+    let opinion = &plan.rules.opinion;
+    let refused = runner.run.said_no_cache() || !opinion.accepts(&value);
     let ttl = if refused { Duration::ZERO } else { plan.ttl(runner.run.ttl(plan.rules.terms.ttl)) };
     let stores = !ttl.is_zero();
-    let weight = if stores { opinion.weight.map_or(1, |weigh| weigh(&value)) } else { 0 };
+    let weight = if stores { opinion.weight.of(&value) } else { 0 };
     let terms = runner.run.windows(&plan.rules.terms);
     let life = Lifetime::starting(Instant::now(), ttl, &terms, run_time, random::unit);
     let bearing = runner.run.bearing(runner.flight.bearing.clone());
-    let mut value = Stored::new(value, life, runner.flight.epoch, bearing, weight);
-    if let Some(mark) = plan.mark.take() {
-        value = value.marked(mark);
+    // Nobody else has it yet.
+    if let Some(value) = Arc::get_mut(&mut value) {
+        value.judged(life, runner.flight.epoch, bearing, weight);
+        value.mark(mark);
     }
     let result = if refused { RunResult::NoCache } else { RunResult::Ok };
-    Ended::Value { value: Arc::new(value), stores, result, run_time }
+    Ended::Value { value, stores, result, run_time }
 }
 
 /// Says what an error's callers and later ones get.
-fn keep<E: Send + 'static, H: Share<E>>(error: E, runner: &Runner, plan: &Plan) -> Ended {
+fn judge_error(error: AnyError, runner: &Runner, plan: &Plan) -> Ended {
     // The body may have said that its result is not to be stored.
     let ttl = if runner.run.will_store(true) { plan.ttl(plan.rules.error_ttl) } else { Duration::ZERO };
     if ttl.is_zero() {
-        return Ended::Error(Box::new(|alone| AnyError::new::<E, H>(error, alone)));
+        return Ended::Error(error);
     }
-    let (error, life) = (AnyError::new::<E, H>(error, false), Lifetime::plain(Instant::now(), ttl));
-    Ended::Kept(Arc::new(Stored::new(error, life, runner.flight.epoch, runner.flight.bearing.clone(), 1)))
+    let life = Lifetime::plain(Instant::now(), ttl);
+    Ended::Kept(Stored::new(error.shared()).with(life, runner.flight.epoch, runner.flight.bearing.clone(), 1))
 }
 
 impl Plan {
@@ -257,22 +235,6 @@ impl Plan {
     fn ttl(&self, ttl: Duration) -> Duration {
         if self.bypass || self.store.is_bypassed() { Duration::ZERO } else { self.store.cap(ttl) }
     }
-}
-
-/// Takes a body's output apart; a `NoCache` that came as an error becomes the value that it is.
-pub(crate) fn split<R, V, E, D, H>(output: R, run: &Run, share: H) -> Result<V, E>
-where
-    V: Value,
-    D: Divide<R, V, E>,
-    H: Share<E>,
-{
-    D::split(output).or_else(|error| match share.as_error(&error).and_then(carried) {
-        Some(value) => {
-            run.no_cache();
-            Ok(value)
-        }
-        None => Err(error),
-    })
 }
 
 /// Brings a flight to its end.
@@ -331,7 +293,7 @@ fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
     };
     let outcome = match ended {
         Ended::Value { value: stored, .. } | Ended::Kept(stored) => Outcome::Stored(stored),
-        Ended::Error(prepare) => Outcome::Error(prepare(closed.alone)),
+        Ended::Error(error) => Outcome::Error(if closed.alone { error } else { error.shared() }),
         Ended::Panic(payload) => Outcome::Panic(Mutex::new(Some(payload)), says.clone().unwrap_or_default()),
         Ended::Found(found) => Outcome::Found(found),
         Ended::TimedOut | Ended::Refused => return,

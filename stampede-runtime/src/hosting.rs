@@ -16,6 +16,7 @@ use crate::cache::Cache;
 use crate::call::Id;
 use crate::context;
 use crate::key::KeyBuf;
+use crate::memory::Stored;
 use crate::policy::{Lifetime, Options};
 use crate::random;
 use crate::reply::Value;
@@ -92,13 +93,14 @@ pub fn put_unless_voided<V: Value, X, K: Serialize + ?Sized>(
         return;
     }
     let key = key.to_key();
-    let weight = cache.options.opinion.weight.map_or(1, |weigh| weigh(&value));
+    let value = Stored::new(value);
+    let weight = cache.options.rules.opinion.weight.of(&value);
     let terms = hosted.run.windows(&cache.options.rules.terms);
     let life = Lifetime::starting(Instant::now(), ttl, &terms, Duration::ZERO, random::unit);
     let bearing =
         cache.options.rules.tags.bearing(store.tags()).map(|bearing| Box::new(bearing.dated(hosted.tags_valid_at)));
     let bearing = hosted.run.bearing(bearing);
-    let stored = Arc::new(crate::memory::Stored::new(value, life, fence.epoch, bearing, weight));
+    let stored = value.with(life, fence.epoch, bearing, weight);
     store.flights().unless_voided(&key, fence.voided, || store.keep(Arc::clone(&key), stored));
 }
 
@@ -205,10 +207,10 @@ impl Hosted {
         if ttl.is_zero() {
             store.forget(key);
         } else {
-            let weight = options.opinion.weight.map_or(1, |weigh| weigh(value));
+            let weight = options.rules.opinion.weight.of(&stored);
             let terms = self.run.windows(&options.rules.terms);
             let life = Lifetime::starting(Instant::now(), ttl, &terms, Duration::ZERO, random::unit);
-            let renewed = Arc::new(stored.renewed(value.clone(), life, weight));
+            let renewed = stored.renewed(value.clone(), life, weight);
             store.keep(Arc::clone(key), Arc::clone(&renewed) as _);
             drop(locked);
             if let Some(load) = load {

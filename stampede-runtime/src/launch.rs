@@ -1,16 +1,14 @@
 //! Where runs take place: in a task of their own, or in their caller's.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use crate::execution::Execution;
-use crate::flight::Flight;
-use crate::reply::{Divide, Share, Value};
-use crate::run::Run;
-use crate::sync::Handle;
+use crate::output::Output;
+use crate::sync::{Handle, Mutex};
 
-/// Where a run takes place.
-pub trait Launch<R, V: Value, E, D, H, F>: Copy {
+/// Where runs take place whose body is an `F`.
+pub trait Launch<F>: Copy {
     /// Whether a run can go on without its caller.
     const DETACHED: bool;
 
@@ -22,11 +20,30 @@ pub trait Launch<R, V: Value, E, D, H, F>: Copy {
     fn check(self) -> Result<(), &'static str>;
 
     /// Starts a run, or gives it back to be polled by the caller.
-    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F>;
+    ///
+    /// # Errors
+    ///
+    /// The runtime takes no more tasks.
+    fn launch(self, run: Execution<F>) -> Result<Option<Execution<F>>, Refused>;
 }
 
-/// A run to be polled by the caller, if it is one; an error if its runtime takes no more tasks.
-pub(crate) type Launched<R, V, E, D, H, F> = Result<Option<Execution<R, V, E, D, H, F>>, Refused>;
+/// A body in a task of its own: one type for all, so that what comes of it is compiled once. Never locked; the mutex makes
+/// what holds it `Sync`.
+pub struct Detach(Mutex<Pin<Box<dyn Future<Output = Output> + Send>>>);
+
+impl Detach {
+    pub(crate) fn new(body: Pin<Box<dyn Future<Output = Output> + Send>>) -> Self {
+        Self(Mutex::new(body))
+    }
+}
+
+impl Future for Detach {
+    type Output = Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
+        self.0.get_mut().as_mut().poll(cx)
+    }
+}
 
 /// The runtime is shutting down.
 #[derive(Clone, Copy, Debug)]
@@ -40,15 +57,7 @@ pub struct Detached;
 #[derive(Clone, Copy, Debug)]
 pub struct Inline;
 
-impl<R, V, E, D, H, F> Launch<R, V, E, D, H, F> for Detached
-where
-    R: 'static,
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E> + 'static,
-    H: Share<E> + Send + 'static,
-    F: Future<Output = R> + Send + 'static,
-{
+impl Launch<Detach> for Detached {
     const DETACHED: bool = true;
 
     fn check(self) -> Result<(), &'static str> {
@@ -59,41 +68,27 @@ where
         }
     }
 
-    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F> {
+    fn launch(self, run: Execution<Detach>) -> Result<Option<Execution<Detach>>, Refused> {
         if let Some((flight, known)) = run.parts() {
-            spawn(Box::pin(run), &flight, &known)?;
+            let runtime = Handle::current();
+            let task = runtime.spawn(run);
+            if task.is_finished() && !known.has_begun() {
+                return Err(Refused);
+            }
+            flight.runs_as(&known, task.abort_handle(), &runtime);
         }
         Ok(None)
     }
 }
 
-/// Spawns a run. As one type of future: what tokio generates for a task, it generates here, once, and not in the crates of
-/// the users for each type that a function of theirs returns.
-fn spawn(task: Pin<Box<dyn Future<Output = ()> + Send>>, flight: &Flight, run: &Arc<Run>) -> Result<(), Refused> {
-    let runtime = Handle::current();
-    let task = runtime.spawn(task);
-    if task.is_finished() && !run.has_begun() {
-        return Err(Refused);
-    }
-    flight.runs_as(run, task.abort_handle(), &runtime);
-    Ok(())
-}
-
-impl<R, V, E, D, H, F> Launch<R, V, E, D, H, F> for Inline
-where
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E>,
-    H: Share<E>,
-    F: Future<Output = R>,
-{
+impl<F: Future<Output = Output>> Launch<F> for Inline {
     const DETACHED: bool = false;
 
     fn check(self) -> Result<(), &'static str> {
         Ok(())
     }
 
-    fn launch(self, run: Execution<R, V, E, D, H, F>) -> Launched<R, V, E, D, H, F> {
+    fn launch(self, run: Execution<F>) -> Result<Option<Execution<F>>, Refused> {
         Ok(Some(run))
     }
 }

@@ -20,6 +20,7 @@ mod key;
 mod launch;
 mod memory;
 mod nocache;
+mod output;
 mod patience;
 mod policy;
 mod random;
@@ -65,13 +66,14 @@ pub mod __hosting {
 /// What the attribute's output calls. Not a stable interface: it moves in step with the macro.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::launch::{Detached, Inline};
+    pub use crate::call::call;
+    pub use crate::launch::{Detach, Detached, Inline};
     pub use crate::policy::Options;
     #[cfg(feature = "test-util")]
     pub use crate::random::seed;
     pub use crate::refusal::{with_breaker, with_errors, with_timeout};
     pub use crate::remote::Identity;
-    pub use crate::reply::{Auto, Named, Probe, ProbeOther, Reply, auto, kept};
+    pub use crate::reply::{Auto, Named, Pack, Probe, ProbeOther, Reply, auto, kept, pack, returns};
     pub use crate::snapshot::{Snap, SnapRef, SnapValue};
     pub use crate::space::Site;
     pub use crate::store::Store;

@@ -35,7 +35,7 @@ pub(crate) struct Stored<V: ?Sized> {
     expired_by: AtomicU64,
     bearing: Option<Box<Bearing>>,
     /// What it has to do with the remote tier, if anything.
-    mark: Option<Box<Mark>>,
+    remote: Option<Box<Mark>>,
     value: V,
 }
 
@@ -43,36 +43,59 @@ pub(crate) struct Stored<V: ?Sized> {
 pub(crate) type AnyStored = Stored<dyn Any + Send + Sync>;
 
 impl<V> Stored<Careful<V>> {
-    /// A value whose run began in this epoch (from 1) and with these tags.
-    pub(crate) fn new(value: V, life: Lifetime, epoch: u64, bearing: Option<Box<Bearing>>, weight: u32) -> Self {
+    /// A value of which nothing else is known yet; till [`judged`](Stored::judged), it is of use to nobody.
+    pub(crate) fn new(value: V) -> Self {
         Self {
-            life,
-            epoch,
-            glance: AtomicU64::new(if bearing.is_some() { 0 } else { epoch }),
-            weight,
+            life: Lifetime::over(),
+            epoch: 0,
+            glance: AtomicU64::new(0),
+            weight: 0,
             retry_at: AtomicU64::new(i64::MIN.cast_unsigned()),
             expired_by: AtomicU64::new(0),
-            bearing,
-            mark: None,
+            bearing: None,
+            remote: None,
             value: Careful::new(value),
         }
     }
 
     /// The same, with something to do with the remote tier.
-    pub(crate) fn marked(self, mark: Mark) -> Self {
-        // A glance does not tell whether somebody vouches for it.
-        Self { mark: Some(Box::new(mark)), glance: AtomicU64::new(0), ..self }
+    pub(crate) fn marked(mut self, mark: Mark) -> Self {
+        self.mark(Some(mark));
+        self
+    }
+
+    /// The same with all that there is to say about it, and shared.
+    pub(crate) fn with(mut self, life: Lifetime, epoch: u64, bearing: Option<Box<Bearing>>, weight: u32) -> Arc<Self> {
+        self.judged(life, epoch, bearing, weight);
+        Arc::new(self)
     }
 }
 
 impl<V: ?Sized> Stored<V> {
-    /// What this has become: of the same run, so void with it.
-    pub(crate) fn renewed<W>(&self, value: W, life: Lifetime, weight: u32) -> Stored<Careful<W>> {
-        let renewed = Stored::new(value, life, self.epoch, self.bearing.clone(), weight);
-        match &self.mark {
-            Some(mark) => renewed.marked(mark.renewed()),
-            None => renewed,
+    /// Says about a value what there is to say: its run began in this epoch (from 1) and with these tags.
+    pub(crate) fn judged(&mut self, life: Lifetime, epoch: u64, bearing: Option<Box<Bearing>>, weight: u32) {
+        self.life = life;
+        self.epoch = epoch;
+        // A glance tells neither whether a tag was voided nor whether somebody vouches for a copy.
+        let is_plain = bearing.is_none() && self.remote.is_none();
+        self.glance = AtomicU64::new(if is_plain { epoch } else { 0 });
+        self.weight = weight;
+        self.bearing = bearing;
+    }
+
+    /// Says what it has to do with the remote tier.
+    pub(crate) fn mark(&mut self, mark: Option<Mark>) {
+        self.remote = mark.map(Box::new);
+        if self.remote.is_some() {
+            self.glance = AtomicU64::new(0);
         }
+    }
+
+    /// What this has become: of the same run, so void with it.
+    pub(crate) fn renewed<W>(&self, value: W, life: Lifetime, weight: u32) -> Arc<Stored<Careful<W>>> {
+        let mut value = Stored::new(value);
+        value.mark(self.remote.as_ref().map(|mark| mark.renewed()));
+        value.with(life, self.epoch, self.bearing.clone(), weight)
     }
 
     /// What the value is good for, in this epoch of the store and with these tags voided.
@@ -98,8 +121,9 @@ impl<V: ?Sized> Stored<V> {
         self.bearing.as_ref().map(|bearing| bearing.texts()).unwrap_or_default()
     }
 
-    pub(crate) fn mark(&self) -> Option<&Mark> {
-        self.mark.as_deref()
+    /// What it has to do with the remote tier, if anything.
+    pub(crate) fn remote(&self) -> Option<&Mark> {
+        self.remote.as_deref()
     }
 
     /// Ends the TTL now, if it has not ended. The windows beyond it are as long as they were.
@@ -132,7 +156,7 @@ impl<V: ?Sized> Stored<V> {
 
 impl AnyStored {
     /// What [`is`](Self::is) is asked for values of this type.
-    pub(crate) fn type_of<V: Any>() -> TypeId {
+    pub(crate) const fn type_of<V: Any>() -> TypeId {
         TypeId::of::<Careful<V>>()
     }
 
@@ -143,6 +167,11 @@ impl AnyStored {
 
     pub(crate) fn downcast<V: Any>(&self) -> Option<&V> {
         self.value.downcast_ref::<Careful<V>>()?.get()
+    }
+
+    /// Takes a value of this type out.
+    pub(crate) fn take<V: Any>(&mut self) -> Option<V> {
+        self.value.downcast_mut::<Careful<V>>()?.take()
     }
 
     /// Whether it is an error that is stored.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::reply::{Fallible, Reply, Share};
+use crate::reply::{Fallible, Reply, Share, Value};
 
 /// A call took longer than its cache's `timeout`.
 ///
@@ -145,8 +145,8 @@ impl<E, H: Share<E>, X: Refuse<E>> Share<E> for Refusing<H, X> {
         self.share.share(shared)
     }
 
-    fn as_error(self, error: &E) -> Option<&(dyn Error + 'static)> {
-        self.share.as_error(error)
+    fn carried<V: Value>(self, error: &E) -> Option<V> {
+        self.share.carried(error)
     }
 
     fn timeout(self, timeout: Timeout) -> Option<E> {

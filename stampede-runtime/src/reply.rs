@@ -10,8 +10,12 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::memory::AnyStored;
 use crate::nocache::NoCache;
+use crate::output::{Given, Output};
 use crate::refusal::{CircuitOpen, Timeout};
+use crate::settled::AnyError;
+use crate::tally::Kind;
 
 /// What can be kept and handed to many callers.
 #[diagnostic::on_unimplemented(
@@ -26,14 +30,14 @@ impl<T: Clone + Send + Sync + 'static> Value for T {}
 
 /// How a return type `R` divides into a value `V` that may be stored and an error `E` that may not.
 ///
-/// All are parameters rather than associated types, and so are they in every future that is made of them: a projection
-/// with a `'static` bound could not be proved where such a future is spawned.
+/// All are parameters rather than associated types, and so are they in all that is made of them: a projection with a
+/// `'static` bound could not be proved where a future is spawned.
 pub trait Divide<R, V, E> {
-    /// Takes an output apart.
-    fn split(output: R) -> Result<V, E>;
+    /// What a body has returned.
+    fn pack<H: Share<E>>(output: R, share: H) -> Output;
 
-    /// Puts one together.
-    fn join(result: Result<V, E>) -> R;
+    /// What a call returns.
+    fn unpack<H: Share<E>>(given: Given, share: H) -> R;
 }
 
 /// A reply that is stored whole.
@@ -44,27 +48,98 @@ pub struct Plain(());
 #[derive(Debug)]
 pub struct Fallible(());
 
-impl<T> Divide<T, T, Infallible> for Plain {
-    fn split(output: T) -> Result<T, Infallible> {
-        Ok(output)
+impl<T: Value> Divide<T, T, Infallible> for Plain {
+    fn pack<H: Share<Infallible>>(output: T, _: H) -> Output {
+        Output::value(output)
     }
 
-    fn join(result: Result<T, Infallible>) -> T {
-        match result {
-            Ok(value) => value,
-            Err(never) => match never {},
+    fn unpack<H: Share<Infallible>>(mut given: Given, _: H) -> T {
+        match given.value() {
+            Some(value) => value,
+            None => given.give_up(),
         }
     }
 }
 
-impl<T, E> Divide<Result<T, E>, T, E> for Fallible {
-    fn split(output: Result<T, E>) -> Result<T, E> {
-        output
+impl<T: Value, E: Send + 'static> Divide<Result<T, E>, T, E> for Fallible {
+    fn pack<H: Share<E>>(output: Result<T, E>, share: H) -> Output {
+        match output {
+            Ok(value) => Output::value(value),
+            Err(error) => match share.carried(&error) {
+                Some(value) => Output::carried::<T>(value),
+                None => Output::error::<E, H>(error),
+            },
+        }
     }
 
-    fn join(result: Result<T, E>) -> Result<T, E> {
-        result
+    fn unpack<H: Share<E>>(mut given: Given, share: H) -> Result<T, E> {
+        match given.value() {
+            Some(value) => Ok(value),
+            None => Err(given.error(share)),
+        }
     }
+}
+
+/// What a function returns, and how that reaches several callers.
+#[expect(clippy::type_complexity, reason = "five parameters, one of them held")]
+pub struct Returns<R, V, E, D, H> {
+    share: H,
+    reply: PhantomData<fn(D) -> (R, V, E)>,
+}
+
+impl<R, V, E, D, H: Copy> Clone for Returns<R, V, E, D, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R, V, E, D, H: Copy> Copy for Returns<R, V, E, D, H> {}
+
+/// What a function returns, with this way to share its errors.
+pub fn returns<R, V, E, D, H>(_: Reply<R, V, E, D>, share: H) -> Returns<R, V, E, D, H>
+where
+    V: Value,
+    E: Send + 'static,
+    D: Divide<R, V, E>,
+    H: Share<E>,
+{
+    Returns { share, reply: PhantomData }
+}
+
+/// The way from a return type to what knows no types, and back.
+pub trait Pack<R>: Copy + Send + 'static {
+    /// The types in question.
+    const KIND: Kind;
+
+    /// What a body has returned.
+    fn pack(self, output: R) -> Output;
+
+    /// What a call returns.
+    fn unpack(self, given: Given) -> R;
+}
+
+impl<R, V, E, D, H> Pack<R> for Returns<R, V, E, D, H>
+where
+    R: 'static,
+    V: Value,
+    E: Send + 'static,
+    D: Divide<R, V, E> + 'static,
+    H: Share<E> + Send + 'static,
+{
+    const KIND: Kind = Kind { value: AnyStored::type_of::<V>(), error: AnyError::type_of::<E, H>() };
+
+    fn pack(self, output: R) -> Output {
+        D::pack(output, self.share)
+    }
+
+    fn unpack(self, given: Given) -> R {
+        D::unpack(given, self.share)
+    }
+}
+
+/// What a body has returned, on its way to those who wait.
+pub fn pack<R, P: Pack<R>>(returns: P, output: R) -> Output {
+    returns.pack(output)
 }
 
 /// A return type with its parts and the way to divide it.
@@ -146,8 +221,8 @@ pub trait Share<E>: Copy {
     /// One caller's share.
     fn share(self, shared: &Self::Shared) -> E;
 
-    /// The error as such, if it can hold any error there is.
-    fn as_error(self, error: &E) -> Option<&(dyn Error + 'static)>;
+    /// The value that the error carries as [`NoCache`], if it can hold any error there is, and does.
+    fn carried<V: Value>(self, error: &E) -> Option<V>;
 
     /// What a caller gets who has waited for too long, where calls are bounded.
     fn timeout(self, _: Timeout) -> Option<E> {
@@ -182,8 +257,8 @@ impl<M, E: ShareError<M>> Share<E> for Auto<M> {
         E::share(shared)
     }
 
-    fn as_error(self, error: &E) -> Option<&(dyn Error + 'static)> {
-        error.as_error()
+    fn carried<V: Value>(self, error: &E) -> Option<V> {
+        error.carried()
     }
 }
 
@@ -222,8 +297,8 @@ impl<E: Send + 'static> Share<E> for Named<E> {
         (self.share)(shared)
     }
 
-    fn as_error(self, error: &E) -> Option<&(dyn Error + 'static)> {
-        (self.as_error)(error)
+    fn carried<V: Value>(self, error: &E) -> Option<V> {
+        (self.as_error)(error).and_then(carried)
     }
 }
 
@@ -240,8 +315,8 @@ pub trait ShareError<M>: Sized {
     fn prepare(self) -> Self::Shared;
     /// See [`Share::share`].
     fn share(shared: &Self::Shared) -> Self;
-    /// See [`Share::as_error`].
-    fn as_error(&self) -> Option<&(dyn Error + 'static)>;
+    /// See [`Share::carried`].
+    fn carried<V: Value>(&self) -> Option<V>;
 }
 
 /// By `Clone`.
@@ -265,7 +340,7 @@ impl<E: Clone + Send + 'static> ShareError<ByClone> for E {
         shared.clone()
     }
 
-    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
+    fn carried<V: Value>(&self) -> Option<V> {
         None
     }
 }
@@ -285,8 +360,8 @@ where
         View(Arc::clone(&shared.0)).into()
     }
 
-    fn as_error(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&**self)
+    fn carried<V: Value>(&self) -> Option<V> {
+        carried(&**self)
     }
 }
 
@@ -312,7 +387,7 @@ impl<E: Deref<Target = dyn Error + Send + Sync>> Error for View<E> {
 }
 
 /// Finds the value that an error of this kind carries as [`NoCache`], if it does.
-pub(crate) fn carried<V: Value>(error: &(dyn Error + 'static)) -> Option<V> {
+fn carried<V: Value>(error: &(dyn Error + 'static)) -> Option<V> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(NoCache(value)) = error.downcast_ref() {

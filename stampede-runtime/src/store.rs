@@ -249,7 +249,7 @@ impl Store {
         let stored = self.inner.memory.get(key)?;
         let now = Instant::now();
         let mut age = stored.age(now, self.epoch(), self.tags());
-        if let (Some(mark), Some(remote)) = (stored.mark(), &self.inner.remote)
+        if let (Some(mark), Some(remote)) = (stored.remote(), &self.inner.remote)
             && age != Age::Dead
             && !remote.vouches(mark, now)
         {

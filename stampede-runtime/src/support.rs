@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::call::{Call, Id, Recipe};
+use crate::call::{self, Ask, Asked, Asking, Id};
 use crate::entry::{Entry, FnEntry};
-use crate::launch::Launch;
+use crate::launch::Detach;
+use crate::output::Output;
 use crate::policy::Options;
-use crate::reply::{Divide, Reply, Share, Value};
+use crate::reply::{Reply, Value};
 use crate::space::Site;
 use crate::store::Store;
 
@@ -22,17 +23,14 @@ pub use std::time::Duration;
 pub use std::vec::Vec;
 pub use std::{concat, module_path};
 
-/// The future that a detached body is.
-pub type Detach<R> = Pin<Box<dyn Future<Output = R> + Send>>;
-
 /// Boxes a detached body.
-pub fn detach<R, F>(body: F) -> Detach<R>
+pub fn detach<F>(body: F) -> Detach
 where
-    F: Future<Output = R>
+    F: Future<Output = Output>
         + Send // or write `inline`, to run in the caller's task
         + 'static,
 {
-    Box::pin(body)
+    Detach::new(Box::pin(body))
 }
 
 /// What an expression for a duration comes to.
@@ -78,6 +76,12 @@ impl<K> Target<'_, K> {
     }
 }
 
+impl<K: Serialize> Ask for Target<'_, K> {
+    fn ask(&self, caller: Asking<'_>) -> Asked {
+        call::Target { id: self.id(), store: self.store, key: &self.key }.ask(caller)
+    }
+}
+
 /// A part of a key.
 pub fn part<T: KeyPart + ?Sized>(part: &T) -> T::Part<'_> {
     part.part()
@@ -109,29 +113,6 @@ impl<T: Serialize + ?Sized> KeyPart for T {
     fn part(&self) -> &T {
         self
     }
-}
-
-/// A call of a coalesced function.
-pub fn call<R, V, E, D, H, K, O, S, F, L>(
-    target: &Target<'_, K>,
-    _: Reply<R, V, E, D>,
-    share: H,
-    launch: L,
-    options: O,
-    start: S,
-) -> Call<R, V, E, D, H, O, S, F, L>
-where
-    V: Value,
-    E: Send + 'static,
-    D: Divide<R, V, E>,
-    H: Share<E>,
-    K: Serialize,
-    O: Fn() -> Options<V>,
-    S: FnMut() -> F,
-    F: Future<Output = R>,
-    L: Launch<R, V, E, D, H, F>,
-{
-    Call::new(target.id(), target.store, &target.key, Recipe { share, options, start, launch })
 }
 
 /// What a companion gives.

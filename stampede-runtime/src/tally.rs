@@ -21,7 +21,7 @@ use crate::store::Store;
 
 /// The types of a call, for code that is the same for all.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind {
+pub struct Kind {
     /// That of its values: see [`AnyStored::is`].
     pub(crate) value: TypeId,
     /// That of its errors: see [`AnyError::is`].
@@ -49,18 +49,20 @@ impl Tally {
         }
     }
 
-    /// Runs code of the user's. The call is an error if that panics.
-    pub(crate) fn guard<T>(&mut self, users: impl FnOnce() -> T) -> T {
+    /// The user's code is about to run: the call is an error if that panics. What it [`took`](Self::took) so far, and takes
+    /// again if not.
+    pub(crate) fn enter_users_code(&mut self) -> Outcome {
         let path = self.outcome;
         self.took(Outcome::Error);
+        path
+    }
+
+    /// Runs code of the user's.
+    pub(crate) fn guard<T>(&mut self, users: impl FnOnce() -> T) -> T {
+        let path = self.enter_users_code();
         let result = users();
         self.took(path);
         result
-    }
-
-    /// The caller's copy of a value.
-    pub(crate) fn copy<V: Clone>(&mut self, value: &V) -> V {
-        self.guard(|| value.clone())
     }
 
     /// Gives a call up with a panic.

@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::asking::Answer;
 use crate::cycle::Edge;
 use crate::flight::{Arrival, Outcome as Settled, Waiter};
 use crate::memory::AnyStored;
+use crate::output::{Answer, Given};
 use crate::patience::{Lapse, Patience};
 use crate::policy::Mode;
 use crate::stats::Outcome;
@@ -84,7 +84,7 @@ impl Waiting {
     }
 
     /// What the flight's outcome is to this call; what to ask again with if it is none.
-    pub(crate) fn answer(mut self, kind: Kind) -> Result<(Answer, Tally), Again> {
+    pub(crate) fn answer(mut self, kind: Kind) -> Result<Given, Again> {
         let flight = Arc::clone(&self.waiter.flight);
         let outcome = flight.outcome();
         if let Some(Settled::Found(stored)) = outcome {
@@ -96,10 +96,10 @@ impl Waiting {
             if self.role == Role::Refreshes {
                 self.tally.took(Outcome::Miss);
             }
-            return Ok((Answer::Stored(Arc::clone(stored)), self.tally));
+            return Ok(Given::new(Answer::Stored(Arc::clone(stored)), self.tally));
         }
         if let Some(old) = self.make_up(kind) {
-            return Ok((Answer::Stored(old), self.tally));
+            return Ok(Given::new(Answer::Stored(old), self.tally));
         }
         let error = match outcome {
             Some(Settled::Panic(payload, message)) => {
@@ -113,7 +113,7 @@ impl Waiting {
             _ => return Err(Again { found: None, ticket: self.into_ticket() }),
         };
         self.tally.took(Outcome::Error);
-        Ok((error, self.tally))
+        Ok(Given::new(error, self.tally))
     }
 
     /// To ask once more.

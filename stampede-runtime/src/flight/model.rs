@@ -336,7 +336,7 @@ impl World {
         assert!(admitted.committed || !was_current, "a current flight has not committed");
         drop(notes);
         let life = Lifetime::plain(Instant::now(), Duration::ZERO);
-        closed.settle(Outcome::Stored(Arc::new(Stored::new(answer, life, epoch, None, 1))));
+        closed.settle(Outcome::Stored(Stored::new(answer).with(life, epoch, None, 1)));
     }
 
     /// All parties are gone.

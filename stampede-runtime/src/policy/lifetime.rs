@@ -113,6 +113,11 @@ impl Lifetime {
         Self::starting(now, ttl, &Terms::DEFAULT, Duration::ZERO, || 1.0)
     }
 
+    /// That of what is of no use.
+    pub(crate) fn over() -> Self {
+        Self::plain(Instant::now(), Duration::ZERO)
+    }
+
     /// What the value is good for at `now`.
     ///
     /// `XFetch` is that of Vattani, Chierichetti and Lowenstein (Optimal Probabilistic Cache Stampede Prevention, VLDB

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 pub(crate) use self::circuit::{Change, Circuit, Report, Trip};
 pub(crate) use self::lifetime::{Lifetime, Terms, nanos};
 pub use self::options::Options;
-pub(crate) use self::options::{Opinion, Rules};
+pub(crate) use self::options::{Rules, Weight};
 
 /// How a call wants to be answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

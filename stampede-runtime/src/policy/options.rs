@@ -1,30 +1,40 @@
 //! What a cache is told: the attribute's arguments and the builder's methods.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Terms, Trip};
 use crate::codec::Codec;
+use crate::memory::AnyStored;
 use crate::remote::{Identity, Typed, Wire};
 use crate::reply::Value;
 use crate::tags::{Tag, Tags};
 
-/// How a cache treats its values and runs: what the attribute's arguments and the builder's methods come to.
-#[derive(Debug)]
+/// How a cache treats its values, which are of type `V`, and runs: what the attribute's arguments and the builder's methods
+/// come to.
 #[doc(hidden)]
 pub struct Options<V> {
     pub(crate) rules: Rules,
-    pub(crate) opinion: Opinion<V>,
+    values: PhantomData<fn(&V)>,
 }
 
 /// What the application has to say about each value.
-#[derive(Debug)]
-pub(crate) struct Opinion<V> {
-    pub(crate) cache_if: Option<fn(&V) -> bool>,
-    pub(crate) weight: Option<fn(&V) -> u32>,
+#[derive(Clone, Default)]
+pub(crate) struct Opinion {
+    cache_if: Option<OfValue<bool>>,
+    pub(crate) weight: Weight,
 }
 
-/// What is said about all values alike.
+/// What values weigh: one, unless told.
+#[derive(Clone, Default)]
+pub(crate) struct Weight(Option<OfValue<u32>>);
+
+/// What the application says of a value of the one type that it knows.
+type OfValue<T> = Arc<dyn Fn(&AnyStored) -> T + Send + Sync>;
+
+/// The same, for code that is the same for values of all types.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) terms: Terms,
@@ -38,32 +48,48 @@ pub(crate) struct Rules {
     pub(crate) error_ttl: Duration,
     pub(crate) trip: Option<Trip>,
     pub(crate) tags: Tags,
+    pub(crate) opinion: Opinion,
     /// How values travel, where there is a remote tier for them.
     pub(crate) wire: Option<Arc<dyn Wire>>,
 }
 
 // Not derived: that would ask for `V: Clone`.
-impl<V> Clone for Opinion<V> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<V> Copy for Opinion<V> {}
-
-impl<V> Opinion<V> {
-    pub(crate) const NONE: Self = Self { cache_if: None, weight: None };
-}
-
 impl<V> Clone for Options<V> {
     fn clone(&self) -> Self {
-        Self { rules: self.rules.clone(), opinion: self.opinion }
+        Self { rules: self.rules.clone(), values: PhantomData }
     }
 }
 
 impl<V> Default for Options<V> {
     fn default() -> Self {
-        Self { rules: Rules::default(), opinion: Opinion::NONE }
+        Self { rules: Rules::default(), values: PhantomData }
+    }
+}
+
+impl<V> fmt::Debug for Options<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rules.fmt(f)
+    }
+}
+
+impl Opinion {
+    /// Whether a value may be stored.
+    pub(crate) fn accepts(&self, value: &AnyStored) -> bool {
+        self.cache_if.as_ref().is_none_or(|accepts| accepts(value))
+    }
+}
+
+impl Weight {
+    pub(crate) fn of(&self, value: &AnyStored) -> u32 {
+        self.0.as_ref().map_or(1, |weigh| weigh(value))
+    }
+}
+
+impl fmt::Debug for Opinion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cache_if, weight } = self;
+        let (cache_if, weight) = (cache_if.is_some(), weight.0.is_some());
+        f.debug_struct("Opinion").field("cache_if", &cache_if).field("weight", &weight).finish()
     }
 }
 
@@ -78,6 +104,7 @@ impl Default for Rules {
             error_ttl: Duration::ZERO,
             trip: None,
             tags: Tags::default(),
+            opinion: Opinion::default(),
             wire: None,
         }
     }
@@ -174,19 +201,13 @@ impl<V> Options<V> {
         self
     }
 
-    /// Values also go to the remote tier, in this codec. To be said last.
+    /// Values also go to the remote tier, in this codec.
     #[must_use]
     pub fn remote<C: Codec<V>>(mut self, identity: Identity) -> Self
     where
         V: Value,
     {
-        self.rules.wire = Some(Arc::new(Typed {
-            identity,
-            codec: C::ID,
-            encode: C::encode,
-            decode: C::decode,
-            weight: self.opinion.weight,
-        }));
+        self.rules.wire = Some(Arc::new(Typed { identity, codec: C::ID, encode: C::encode, decode: C::decode }));
         self
     }
 
@@ -197,24 +218,28 @@ impl<V> Options<V> {
         self
     }
 
+    /// What entries can be voided by, besides what they bear already.
+    #[must_use]
+    pub fn tags(mut self, tags: &[Tag]) -> Self {
+        self.rules.tags.add(tags);
+        self
+    }
+}
+
+impl<V: Value> Options<V> {
     /// Which values are stored.
     #[must_use]
     pub fn cache_if(mut self, cache_if: fn(&V) -> bool) -> Self {
-        self.opinion.cache_if = Some(cache_if);
+        let cache_if = move |stored: &AnyStored| stored.downcast::<V>().is_none_or(cache_if);
+        self.rules.opinion.cache_if = Some(Arc::new(cache_if));
         self
     }
 
     /// What a value weighs.
     #[must_use]
     pub fn weight(mut self, weight: fn(&V) -> u32) -> Self {
-        self.opinion.weight = Some(weight);
-        self
-    }
-
-    /// What entries can be voided by, besides what they bear already.
-    #[must_use]
-    pub fn tags(mut self, tags: &[Tag]) -> Self {
-        self.rules.tags.add(tags);
+        let weight = move |stored: &AnyStored| stored.downcast::<V>().map_or(1, weight);
+        self.rules.opinion.weight = Weight(Some(Arc::new(weight)));
         self
     }
 }

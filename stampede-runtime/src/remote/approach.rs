@@ -21,7 +21,7 @@ use super::{Event, Held, Mark, Receipt, Remote, Wire, jitter};
 use crate::flight::Runner;
 use crate::key::Key;
 use crate::memory::AnyStored;
-use crate::policy::{Age, Mode, Rules, Terms};
+use crate::policy::{Age, Mode, Rules, Terms, Weight};
 use crate::store::Store;
 use crate::tier::{Acquired, Claim, FillId, Signal, TierError, TierKey, Trip};
 
@@ -33,6 +33,7 @@ pub(crate) struct Errand {
     pub(crate) store: Store,
     pub(crate) key: Key,
     pub(crate) terms: Terms,
+    pub(crate) weight: Weight,
     /// A `fresh` call asks: no value will do.
     pub(crate) fresh: bool,
     /// The filling that will not do.
@@ -88,7 +89,7 @@ impl Errand {
         let known = seen.or_else(|| store.peek(&run.key));
         let age = |known: &AnyStored| known.age(now, store.epoch(), store.tags());
         let known = known.filter(|known| age(known) != Age::Dead && !known.is_error());
-        let mark = known.as_ref().and_then(|known| known.mark());
+        let mark = known.as_ref().and_then(|known| known.remote());
         let is_vouched = has_seen || mark.is_none_or(|mark| remote.vouches(mark, now));
         // What nobody vouches for may be what the tier has.
         let seen = mark.filter(|_| is_vouched).and_then(Mark::fill);
@@ -97,6 +98,7 @@ impl Errand {
             tier_key,
             key: Arc::clone(&run.key),
             terms: rules.terms,
+            weight: rules.opinion.weight.clone(),
             fresh: flight.fresh,
             seen,
             known,
@@ -132,10 +134,10 @@ impl Errand {
             match acquired {
                 None => return self.do_without(),
                 Some(Acquired::Value(kept)) => {
-                    let terms = &self.terms;
+                    let (terms, weight) = (&self.terms, &self.weight);
                     let (epoch, tags_valid_at) = (self.epoch, self.tags_valid_at);
                     let max_ttl = self.store.cap(Duration::MAX);
-                    let receipt = Receipt { asked_at, terms, max_ttl, epoch, tags_valid_at, mark };
+                    let receipt = Receipt { asked_at, terms, weight, max_ttl, epoch, tags_valid_at, mark };
                     match self.remote.open(&kept, &*self.wire, receipt) {
                         Some(stored) if stored.age(Instant::now(), self.epoch, self.store.tags()) != Age::Dead => {
                             self.remote.counters.count(Event::Hit);

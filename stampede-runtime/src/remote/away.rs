@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Order, Receipt, Remote, Wire};
 use crate::key::Key;
 use crate::memory::AnyStored;
-use crate::policy::{Age, Terms};
+use crate::policy::{Age, Terms, Weight};
 use crate::store::Store;
 use crate::tier::TierKey;
 
@@ -21,14 +21,21 @@ pub(crate) struct Away {
     pub(crate) remote: Arc<Remote>,
     pub(crate) key: TierKey,
     wire: Arc<dyn Wire>,
+    weight: Weight,
 }
 
 impl Away {
     /// `None` if the cache stays in memory.
-    pub(crate) fn of(store: &Store, key: &Key, name: &'static str, wire: Option<Arc<dyn Wire>>) -> Option<Arc<Self>> {
+    pub(crate) fn of(
+        store: &Store,
+        key: &Key,
+        name: &'static str,
+        wire: Option<Arc<dyn Wire>>,
+        weight: &Weight,
+    ) -> Option<Arc<Self>> {
         let (remote, wire) = (Arc::clone(store.remote()?), wire?);
         let key = remote.key(key, name, &*wire)?;
-        Some(Arc::new(Self { remote, key, wire }))
+        Some(Arc::new(Self { remote, key, wire, weight: weight.clone() }))
     }
 
     /// A fresh value that the tier has. Memory keeps it, unless something has been voided meanwhile.
@@ -41,8 +48,15 @@ impl Away {
         let (epoch, tags_valid_at) = (store.epoch(), store.tags().latest());
         let (asked_at, mark) = (Instant::now(), remote.mark());
         let kept = remote.trip(remote.tier.read(&self.key)).await??;
-        let receipt =
-            Receipt { asked_at, terms: &terms, max_ttl: store.cap(Duration::MAX), epoch, tags_valid_at, mark };
+        let receipt = Receipt {
+            asked_at,
+            terms: &terms,
+            weight: &self.weight,
+            max_ttl: store.cap(Duration::MAX),
+            epoch,
+            tags_valid_at,
+            mark,
+        };
         let stored = remote.open(&kept, &*self.wire, receipt)?;
         let is_fresh = |stored: &AnyStored, age: Age| age.is_fresh() && !stored.is_error();
         if !is_fresh(&stored, stored.age(Instant::now(), epoch, store.tags())) {

@@ -155,7 +155,7 @@ impl Remote {
             Order::Tag(tag) => self.tier.invalidate_tag(tag).await,
             Order::Put(key, record, stored) => {
                 let fill = self.tier.put(key, Record::clone(record)).await?;
-                if let Some(mark) = stored.mark() {
+                if let Some(mark) = stored.remote() {
                     mark.filled(fill);
                 }
                 Ok(())

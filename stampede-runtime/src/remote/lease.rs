@@ -86,7 +86,7 @@ impl Held {
             match self.remote.heard(result) {
                 Some(Some(fill)) => {
                     self.remote.counters.count(Event::Fill);
-                    if let Some(mark) = stored.mark() {
+                    if let Some(mark) = stored.remote() {
                         mark.filled(fill);
                     }
                 }

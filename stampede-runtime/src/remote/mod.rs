@@ -35,7 +35,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::key::Key;
 use crate::memory::AnyStored;
-use crate::policy::{Lifetime, after};
+use crate::policy::{Lifetime, Weight, after};
 use crate::space::Space;
 use crate::store::{Inner, Store};
 use crate::sync::plain::AtomicU64;
@@ -52,7 +52,6 @@ pub(crate) use self::lease::{Held, Load};
 pub use self::stats::TierStats;
 pub(crate) use self::stats::{Counters, Event};
 pub use self::wire::Identity;
-use self::wire::Seed;
 pub(crate) use self::wire::{Typed, Wire};
 
 /// A store's remote tier, and what the store knows about it.
@@ -293,14 +292,21 @@ impl Remote {
             self.counters.count(Event::Undecodable);
             return None;
         }
-        let Receipt { asked_at, terms, max_ttl, epoch, tags_valid_at, mark } = receipt;
+        let Receipt { asked_at, terms, weight, max_ttl, epoch, tags_valid_at, mark } = receipt;
         let life = Lifetime::received(asked_at, record, *left, terms, max_ttl);
         let tags: Vec<Tag> = record.tags.iter().map(|tag| Tag::new(tag)).collect();
         let bearing = Bearing::of(&tags, tags_valid_at);
         mark.filled(*fill);
-        let decode = || wire.decode(&record.payload, Seed { life, epoch, bearing, mark });
-        let decoded = catch_unwind(AssertUnwindSafe(decode));
-        let decoded = decoded.unwrap_or_else(|_| Err("a panic".to_owned()));
+        let decode = || {
+            let mut value = wire.decode(&record.payload)?;
+            let weight = weight.of(&value);
+            // Nobody else has it yet.
+            let Some(stored) = Arc::get_mut(&mut value) else { return Err("it is shared already".to_owned()) };
+            stored.judged(life, epoch, bearing, weight);
+            stored.mark(Some(mark));
+            Ok(value)
+        };
+        let decoded = catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("a panic".to_owned()));
         if let Err(error) = &decoded {
             self.counters.count(Event::Undecodable);
             tracing::debug!(%error, "a value of the remote tier cannot be read");
@@ -331,6 +337,7 @@ impl Future for Told {
 pub(crate) struct Receipt<'t> {
     pub(crate) asked_at: Instant,
     pub(crate) terms: &'t crate::policy::Terms,
+    pub(crate) weight: &'t Weight,
     pub(crate) max_ttl: Duration,
     pub(crate) epoch: u64,
     pub(crate) tags_valid_at: u64,

@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use crate::codec::CodecError;
 use crate::memory::{AnyStored, Stored};
-use crate::policy::Lifetime;
-use crate::remote::Mark;
 use crate::reply::Value;
-use crate::tags::Bearing;
 
 /// How the values of a cache travel.
 pub(crate) trait Wire: Send + Sync {
@@ -22,7 +19,7 @@ pub(crate) trait Wire: Send + Sync {
     fn encode(&self, stored: &AnyStored) -> Result<Vec<u8>, String>;
 
     /// Runs the user's code.
-    fn decode(&self, payload: &[u8], seed: Seed) -> Result<Arc<AnyStored>, String>;
+    fn decode(&self, payload: &[u8]) -> Result<Arc<AnyStored>, String>;
 }
 
 /// What distinguishes a cache in all processes of a fleet, besides its name.
@@ -76,21 +73,12 @@ fn around(closure: &str) -> &str {
     &text[..end]
 }
 
-/// What becomes a stored value, once the value is there.
-pub(crate) struct Seed {
-    pub(crate) life: Lifetime,
-    pub(crate) epoch: u64,
-    pub(crate) bearing: Option<Box<Bearing>>,
-    pub(crate) mark: Mark,
-}
-
 /// The [`Wire`] of values of one type.
 pub(crate) struct Typed<V> {
     pub(crate) identity: Identity,
     pub(crate) codec: u8,
     pub(crate) encode: fn(&V) -> Result<Vec<u8>, CodecError>,
     pub(crate) decode: fn(&[u8]) -> Result<V, CodecError>,
-    pub(crate) weight: Option<fn(&V) -> u32>,
 }
 
 impl fmt::Debug for dyn Wire {
@@ -114,11 +102,9 @@ impl<V: Value> Wire for Typed<V> {
         (self.encode)(value).map_err(|error| error.to_string())
     }
 
-    fn decode(&self, payload: &[u8], seed: Seed) -> Result<Arc<AnyStored>, String> {
+    fn decode(&self, payload: &[u8]) -> Result<Arc<AnyStored>, String> {
         let value = (self.decode)(payload).map_err(|error| error.to_string())?;
-        let weight = self.weight.map_or(1, |weigh| weigh(&value));
-        let Seed { life, epoch, bearing, mark } = seed;
-        Ok(Arc::new(Stored::new(value, life, epoch, bearing, weight).marked(mark)))
+        Ok(Arc::new(Stored::new(value)))
     }
 }
 

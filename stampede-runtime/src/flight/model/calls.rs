@@ -4,7 +4,6 @@
 //! polled would be seen by the other tasks, which share the thread.
 
 use std::any::TypeId;
-use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,13 +15,14 @@ use shuttle::future::block_on;
 
 use super::bounded::Bounded;
 use super::{Party, gone, run, sample};
-use crate::call::{Call, Id, Recipe};
+use crate::call::{Id, Target, call};
 use crate::entry::Entry;
-use crate::launch::{Detached, Inline, Launch};
+use crate::launch::{Detach, Detached, Inline, Launch};
 use crate::policy::Options;
-use crate::reply::{Auto, ByClone, Plain, Probe, ProbeOther, auto};
+use crate::reply::{Probe, ProbeOther, auto, pack, returns};
 use crate::space::Space;
 use crate::store::Store;
+use crate::support::detach;
 use crate::sync::set_runtime;
 use crate::tags::Tag;
 
@@ -78,15 +78,20 @@ impl World {
         &self,
         launch: L,
         options: fn() -> Options<u64>,
-        start: impl FnMut() -> F,
+        mut start: impl FnMut() -> F,
     ) -> impl Future<Output = u64>
     where
-        L: Launch<u64, u64, Infallible, Plain, Auto<ByClone>, F>,
-        F: Future<Output = u64>,
+        L: Launch<Detach>,
+        F: Future<Output = u64> + Send + 'static,
     {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let share = auto(Probe::<u64>::NEW.__reply());
-        Call::new(id(), Some(&self.store), &(), Recipe { share, options, start, launch })
+        let target = Target { id: id(), store: Some(&self.store), key: &() };
+        let reply = Probe::<u64>::NEW.__reply();
+        let start = move |returns| {
+            let body = start();
+            detach(async move { pack(returns, body.await) })
+        };
+        call(&target, returns(reply, auto(reply)), launch, options, start)
     }
 
     /// Calls, and waits for the answer.
