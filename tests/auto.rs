@@ -13,7 +13,8 @@ use std::rc::Rc;
 
 use stampede::{
     Cache, CacheBuilder, Calls, CircuitOpen, Entry, FnEntry, InstallError, NoCache, Runs, Scope, Stats, Store,
-    StoreBuilder, Timeout, Wrapped, coalesce, fresh, is_background, no_cache, no_stale, store_for, uncached,
+    StoreBuilder, TierStats, Timeout, Wrapped, coalesce, codec, fresh, is_background, no_cache, no_stale, store_for,
+    tier, uncached,
 };
 
 /// Something of this type, to speak of. Nothing here is ever run.
@@ -68,6 +69,14 @@ fn types() {
     holds!(StoreBuilder:          yes yes yes yes yes);
     holds!(InstallError:          yes yes yes no no);
     holds!(Stats:                 yes yes yes yes yes);
+    holds!(TierStats:             yes yes yes yes yes);
+    holds!(codec::MessagePack:    yes yes yes yes yes);
+    holds!(codec::CodecError:     yes yes yes yes yes);
+    holds!(tier::TierError:       yes yes yes yes yes);
+    holds!(tier::Claim:           yes yes yes yes yes);
+    holds!(tier::Acquired:        yes yes yes yes yes);
+    holds!(tier::News:            yes yes yes yes yes);
+    holds!(tier::Trip<'static, u8>: yes no yes no no);
     holds!(Timeout:               yes yes yes yes yes);
     holds!(CircuitOpen:           yes yes yes yes yes);
     holds!(Calls:                 yes yes yes yes yes);

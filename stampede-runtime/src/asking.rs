@@ -19,7 +19,7 @@ use crate::memory::AnyStored;
 use crate::output::{Answer, Given, Packed};
 use crate::patience::{Lapse, Patience};
 use crate::policy::{self, Age, Mode, Rules, Step};
-use crate::remote::{Approach, Errand, Remote};
+use crate::remote::{Errand, Remote};
 use crate::run::Run;
 use crate::stats::Outcome;
 use crate::store::Store;
@@ -343,7 +343,7 @@ fn start(caller: &mut dyn Typed, runner: Runner, tally: &Tally, rules: Rules, wa
     let approach = way.remote.and_then(|remote| {
         let errand = Errand::new(remote, tally.store.clone(), &runner, &rules, way.mode, way.seen)?;
         runner.run.approach(true);
-        Some(Approach::new(errand))
+        Some(errand.approach())
     });
     if let Some(mut permit) = way.permit {
         permit.begin();

@@ -200,7 +200,7 @@ impl Plan {
     /// Ready with `None` when the body is to run.
     fn approach(&mut self, runner: &Runner, cx: &mut Context<'_>) -> Poll<Option<Ended>> {
         let Some(approach) = &mut self.approach else { return Poll::Ready(None) };
-        let Poll::Ready(approached) = approach.poll(cx) else { return Poll::Pending };
+        let Poll::Ready(approached) = Pin::new(approach).poll(cx) else { return Poll::Pending };
         self.approach = None;
         let run = &runner.run;
         match approached {

@@ -1,11 +1,9 @@
 //! Where runs take place: in a task of their own, or in their caller's.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
+use crate::boxed::Boxed;
 use crate::execution::Execution;
 use crate::output::Output;
-use crate::sync::{Handle, Mutex};
+use crate::sync::Handle;
 
 /// Where runs take place whose body is an `F`.
 pub trait Launch<F>: Copy {
@@ -27,23 +25,8 @@ pub trait Launch<F>: Copy {
     fn launch(self, run: Execution<F>) -> Result<Option<Execution<F>>, Refused>;
 }
 
-/// A body in a task of its own: one type for all, so that what comes of it is compiled once. Never locked; the mutex makes
-/// what holds it `Sync`.
-pub struct Detach(Mutex<Pin<Box<dyn Future<Output = Output> + Send>>>);
-
-impl Detach {
-    pub(crate) fn new(body: Pin<Box<dyn Future<Output = Output> + Send>>) -> Self {
-        Self(Mutex::new(body))
-    }
-}
-
-impl Future for Detach {
-    type Output = Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
-        self.0.get_mut().as_mut().poll(cx)
-    }
-}
+/// A body in a task of its own: one type for all, so that what comes of it is compiled once.
+pub type Detach = Boxed<Output>;
 
 /// The runtime is shutting down.
 #[derive(Clone, Copy, Debug)]

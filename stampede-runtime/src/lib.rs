@@ -4,6 +4,7 @@
 
 mod aside;
 mod asking;
+mod boxed;
 mod breaker;
 mod builder;
 mod cache;

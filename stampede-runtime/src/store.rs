@@ -1,6 +1,7 @@
 //! Stores: where values are kept, and in whose name runs are shared.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -323,7 +324,7 @@ pub struct StoreBuilder {
     max_entries: u64,
     max_weight: Option<u64>,
     max_ttl: Duration,
-    remote: Option<Box<dyn Tier>>,
+    remote: Option<AssertUnwindSafe<Box<dyn Tier>>>,
 }
 
 impl fmt::Debug for StoreBuilder {
@@ -359,7 +360,7 @@ impl StoreBuilder {
     /// A tier beyond memory, for the functions and caches that say `remote`: memory answers first, the tier keeps a fleet
     /// from running one body twice, and the body runs last. Memory alone unless told.
     pub fn remote(self, tier: impl Tier) -> Self {
-        Self { remote: Some(Box::new(tier)), ..self }
+        Self { remote: Some(AssertUnwindSafe(Box::new(tier))), ..self }
     }
 
     /// Builds the store.
@@ -381,7 +382,7 @@ impl StoreBuilder {
             breakers: Breakers::default(),
             epoch: AtomicU64::new(1),
             bypass: AtomicBool::new(false),
-            remote: self.remote.map(|tier| Remote::new(tier, Weak::clone(store))),
+            remote: self.remote.map(|tier| Remote::new(tier.0, Weak::clone(store))),
         });
         if let Some(remote) = &inner.remote {
             remote.attach();

@@ -30,7 +30,7 @@ where
         + Send // or write `inline`, to run in the caller's task
         + 'static,
 {
-    Detach::new(Box::pin(body))
+    Detach::new(body)
 }
 
 /// What an expression for a duration comes to.

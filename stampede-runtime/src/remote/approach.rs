@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Event, Held, Mark, Receipt, Remote, Wire, jitter};
+use crate::boxed::Boxed;
 use crate::flight::Runner;
 use crate::key::Key;
 use crate::memory::AnyStored;
@@ -60,17 +61,7 @@ pub(crate) enum Approached {
 }
 
 /// The way of a run to its body.
-pub(crate) struct Approach(Pin<Box<dyn Future<Output = Approached> + Send>>);
-
-impl Approach {
-    pub(crate) fn new(errand: Errand) -> Self {
-        Self(Box::pin(errand.run()))
-    }
-
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Approached> {
-        self.0.as_mut().poll(cx)
-    }
-}
+pub(crate) type Approach = Boxed<Approached>;
 
 impl Errand {
     /// What a flight's run asks of the tier. `seen`: what the call that leads it knows, and cannot use as it is.
@@ -116,6 +107,10 @@ impl Errand {
     const POLL_AT_MOST: Duration = Duration::from_millis(100);
     /// What those who wait for the end of a lease are spread over.
     const SPREAD: Duration = Duration::from_millis(50);
+
+    pub(crate) fn approach(self) -> Approach {
+        Boxed::new(self.run())
+    }
 
     async fn run(mut self) -> Approached {
         let mut claim = Claim {

@@ -1,12 +1,12 @@
 //! What entries do with the tier: by hand, outside all flights.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Order, Receipt, Remote, Wire};
+use crate::boxed::Boxed;
 use crate::key::Key;
 use crate::memory::AnyStored;
 use crate::policy::{Age, Terms, Weight};
@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::tier::TierKey;
 
 /// A value on its way from the tier.
-pub(crate) type Reading = Pin<Box<dyn Future<Output = Option<Arc<AnyStored>>> + Send>>;
+pub(crate) type Reading = Boxed<Option<Arc<AnyStored>>>;
 
 /// A key of a cache that has a remote tier.
 pub(crate) struct Away {

@@ -56,7 +56,8 @@ pub(crate) use self::wire::{Typed, Wire};
 
 /// A store's remote tier, and what the store knows about it.
 pub(crate) struct Remote {
-    tier: Box<dyn Tier>,
+    // Whatever panics in it, the store does without it.
+    tier: AssertUnwindSafe<Box<dyn Tier>>,
     limits: Limits,
     /// Where the tier's errands run that no call waits for.
     runtime: Handle,
@@ -125,7 +126,7 @@ impl Remote {
         };
         Arc::new_cyclic(|me| Self {
             limits: tier.limits(),
-            tier,
+            tier: AssertUnwindSafe(tier),
             runtime,
             link: AtomicU64::new(NO_LINK),
             health: Health::default(),

@@ -1,0 +1,23 @@
+//! Futures of one type for all that come to the same.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::sync::Mutex;
+
+/// A future in a box. Never locked: the mutex makes what holds it `Sync`.
+pub struct Boxed<T>(Mutex<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T> Boxed<T> {
+    pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Mutex::new(Box::pin(future)))
+    }
+}
+
+impl<T> Future for Boxed<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        self.0.get_mut().as_mut().poll(cx)
+    }
+}
