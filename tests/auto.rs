@@ -77,6 +77,9 @@ fn types() {
     holds!(tier::Acquired:        yes yes yes yes yes);
     holds!(tier::News:            yes yes yes yes yes);
     holds!(tier::Trip<'static, u8>: yes no yes no no);
+    holds!(stampede::redis::Redis:          yes yes yes no no);
+    holds!(stampede::redis::Connect:        yes yes yes yes yes);
+    holds!(stampede::redis::ConnectError:   yes yes yes yes yes);
     holds!(Timeout:               yes yes yes yes yes);
     holds!(CircuitOpen:           yes yes yes yes yes);
     holds!(Calls:                 yes yes yes yes yes);
