@@ -35,10 +35,10 @@ pub struct Crate<T>(PhantomData<T>);
 impl<T: Clone + Send + Sync + Serialize + 'static> Crate<T> {
     /// A method.
     #[coalesce(ttl = "5s", skip(self), remote)]
-    pub async fn open<U: Serialize + Clone + Send + 'static, const N: usize>(
+    pub async fn open<U: Serialize + Clone + Send + Sync + 'static, const N: usize>(
         &self,
         other: U,
-        more: impl Serialize + Clone + Send + 'static,
+        more: impl Serialize + Clone + Send + Sync + 'static,
     ) -> u64 {
         let _ = (other, more);
         N as u64
