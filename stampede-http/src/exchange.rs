@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::control;
 use crate::headers::shareable;
-use crate::key::RequestKey;
+use crate::key::{Class, RequestKey};
 use crate::stream::Stream;
 use crate::verdict::Terms;
 
@@ -74,8 +74,10 @@ pub(crate) struct Exchange {
     /// Its tag, once its body is complete, if it had none and is to have one.
     etag: OnceLock<Option<HeaderValue>>,
     generates_etag: bool,
+    /// The methods that it answers: what there is of a HEAD's body says nothing about that of GET.
+    class: Class,
     /// The headers of a hit as they were last given, and what they said.
-    hit: Mutex<Option<(Hit, Arc<HeaderMap>)>>,
+    hit: Mutex<Option<Arc<(Hit, HeaderMap)>>>,
 }
 
 /// What the headers of a hit say: they stay the same for a second.
@@ -95,9 +97,10 @@ impl Exchange {
         stream: Arc<Stream>,
         expected: Option<u64>,
         config: &Config,
-        key: &RequestKey,
+        key: &RequestKey<'_>,
         terms: &Terms,
     ) -> Self {
+        let class = key.class.clone();
         let mut headers = shareable(&head.headers, &config.personal_headers);
         // So that it does not grow younger on its way.
         if !headers.contains_key(DATE)
@@ -113,7 +116,11 @@ impl Exchange {
             version: head.version,
             declared: declared(&head.headers),
             expected,
-            generates_etag: config.etag && head.status == StatusCode::OK && !headers.contains_key(ETAG),
+            generates_etag: config.etag
+                && class != Class::Head
+                && head.status == StatusCode::OK
+                && !headers.contains_key(ETAG),
+            class,
             headers,
             stream,
             public: terms.public,
@@ -138,7 +145,7 @@ impl Exchange {
 
     /// The length of the body, if it is known.
     pub(crate) fn len(&self) -> Option<u64> {
-        self.stream.whole().map(|whole| whole.len).or(self.expected)
+        self.stream.whole().filter(|_| self.class != Class::Head).map(|whole| whole.len).or(self.expected)
     }
 
     /// Its freshness begins now, and lasts for this long.
@@ -148,10 +155,14 @@ impl Exchange {
         }
     }
 
+    /// How long ago its head came.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.born.elapsed()
+    }
+
     /// The seconds that it is still fresh for; less than none if it is stale, `None` if that is not known yet.
-    pub(crate) fn ttl(&self) -> Option<i64> {
+    pub(crate) fn ttl(&self, now: Instant) -> Option<i64> {
         let until = *self.fresh_until.get()?;
-        let now = Instant::now();
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         Some(match now.checked_duration_since(until) {
             Some(since) => -seconds(since) - 1,
@@ -160,21 +171,19 @@ impl Exchange {
     }
 
     /// The seconds since it came from where it came from.
-    pub(crate) fn age(&self) -> u64 {
-        (self.age + self.born.elapsed()).as_secs()
+    pub(crate) fn age(&self, now: Instant) -> u64 {
+        (self.age + now.saturating_duration_since(self.born)).as_secs()
     }
 
     /// The headers of a hit, as `make` makes them of its own.
     pub(crate) fn headers_of_hit(&self, hit: Hit, make: impl FnOnce(&mut HeaderMap)) -> HeaderMap {
         let last = self.hit.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((last, headers)) = last
-            && last == hit
-        {
-            return HeaderMap::clone(&headers);
+        if let Some(last) = last.filter(|last| last.0 == hit) {
+            return last.1.clone();
         }
         let mut headers = self.headers.clone();
         make(&mut headers);
-        *self.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some((hit, Arc::new(headers.clone())));
+        *self.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new((hit, headers.clone())));
         headers
     }
 

@@ -86,6 +86,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))] // a library has no business giving up
 
 mod answer;
+mod asks;
 mod body;
 mod config;
 mod control;
@@ -97,6 +98,7 @@ mod future;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzzing;
 mod headers;
+mod inner;
 mod key;
 mod layer;
 mod marks;
@@ -109,6 +111,7 @@ mod status;
 mod stream;
 mod validators;
 mod verdict;
+mod voiding;
 
 pub use body::ResponseBody;
 pub use error::BodyError;

@@ -2,15 +2,17 @@
 //!
 //! Invariants:
 //!
-//! 1. Chunks are only ever added at the end, and bear the offset that they begin at. Up to `limit` bytes (with what each
-//!    chunk costs besides) all of them are kept: a reader can begin, and be, anywhere, and nobody waits for anybody.
+//! 1. Chunks are only ever added at the end, and bear the offset that they begin at; many small ones are put together. Up to
+//!    `limit` bytes (with what each chunk costs besides) all of them are kept: a reader can begin, and be, anywhere, and
+//!    nobody waits for anybody.
 //! 2. A body beyond `limit` has outgrown it for good: it is not stored, nobody can begin any more who missed its start,
 //!    and chunks that all readers have passed are let go. The producer then keeps to `limit` bytes between the slowest
 //!    reader and itself. If somebody is out of bytes meanwhile, those who hold it up have [`PATIENCE`] to move on; then
 //!    they are left behind, with an error.
 //! 3. The end is set once, and is final: complete, with trailers or without, or failed. Every reader that has not been left
 //!    behind sees it after the last byte, and nobody sees a complete end of a failed body.
-//! 4. A body that is complete and has not outgrown its limit is published in `whole`, which is read without the lock.
+//! 4. A body that is complete and has not outgrown its limit is moved to `whole`, under the lock, and read there without
+//!    it. Who finds nothing there looks again once it holds the lock.
 //! 5. A body that is for its readers only is given up when the last one leaves, and one that has lost its start likewise.
 //!    Whoever comes before the producer has noticed has come in time.
 //! 6. Wakers are woken, and bytes and errors dropped, outside the lock.
@@ -20,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::error::BodyError;
@@ -30,6 +32,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a chunk costs besides its bytes.
 const OVERHEAD: usize = 64;
+
+/// A chunk of fewer bytes is small: copies of it are cheap, and what it is a slice of may be large.
+const SMALL: usize = 1024;
+
+/// So many small chunks in a row become one.
+const MANY: usize = 64;
 
 /// A body under way, or at its end.
 #[derive(Debug)]
@@ -53,6 +61,8 @@ pub(crate) struct Whole {
 #[derive(Debug, Default)]
 struct State {
     chunks: VecDeque<Chunk>,
+    /// How many of the last chunks are small, and have not been put together.
+    small: usize,
     /// What the chunks kept cost.
     cost: usize,
     /// All bytes so far, and the offset that the next chunk begins at.
@@ -142,32 +152,32 @@ impl Stream {
             return;
         }
         let mut state = self.lock();
-        let start = state.len;
-        state.len += bytes.len() as u64;
-        state.cost += bytes.len() + OVERHEAD;
-        state.chunks.push_back((start, bytes));
+        let apart = state.add(bytes);
         state.outgrown |= state.cost > self.limit;
         let passed = state.trim();
         let wakers = state.wakers();
         drop(state);
-        drop(passed);
+        drop((apart, passed));
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// The body is over; with trailers, if there are any, or by an error. Only the first end counts.
     pub(crate) fn end(&self, end: Result<Option<HeaderMap>, BodyError>) {
         let mut state = self.lock();
+        let mut apart = VecDeque::new();
         if state.end.is_none() {
             if let Ok(trailers) = &end
                 && !state.outgrown
             {
                 let chunks = merged(&state.chunks);
                 let _ = self.whole.set(Whole { chunks, len: state.len, trailers: trailers.clone() });
+                apart = std::mem::take(&mut state.chunks);
             }
             state.end = Some(end);
         }
         let wakers = state.wakers();
         drop(state);
+        drop(apart);
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -218,10 +228,14 @@ impl Stream {
 
     /// A reader at this offset; `None` if what is there has been let go, or all of it has been given up.
     pub(crate) fn read_from(self: &Arc<Self>, offset: u64) -> Option<Cursor> {
+        let of_whole = || Cursor { stream: Arc::clone(self), offset, place: None };
         if self.whole.get().is_some() {
-            return Some(Cursor { stream: Arc::clone(self), offset, place: None });
+            return Some(of_whole());
         }
         let mut state = self.lock();
+        if self.whole.get().is_some() {
+            return Some(of_whole());
+        }
         if state.chunks.front().map_or(state.len, |(start, _)| *start) > offset {
             return None;
         }
@@ -248,9 +262,27 @@ impl State {
         self.readers.iter_mut().flatten().filter_map(|place| place.waker.take()).collect()
     }
 
-    /// Whether a reader is out of bytes.
+    /// Adds a chunk. Gives those back that have become one.
+    fn add(&mut self, bytes: Bytes) -> Vec<Chunk> {
+        self.small = if bytes.len() < SMALL { self.small + 1 } else { 0 };
+        self.cost += bytes.len() + OVERHEAD;
+        let start = self.len;
+        self.len += bytes.len() as u64;
+        self.chunks.push_back((start, bytes));
+        if self.small < MANY {
+            return Vec::new();
+        }
+        self.small = 0;
+        // Some may have been let go.
+        let apart = self.chunks.split_off(self.chunks.len().saturating_sub(MANY));
+        self.cost -= OVERHEAD * (apart.len() - 1);
+        self.chunks.extend(apart.front().map(|(start, _)| (*start, joined(&apart))));
+        apart.into()
+    }
+
+    /// Whether a reader is out of bytes: it waits for the next ones, or for some beyond.
     fn is_waited_for(&self) -> bool {
-        self.readers.iter().flatten().any(|place| place.offset == self.len && place.waker.is_some())
+        self.readers.iter().flatten().any(|place| place.offset >= self.len && place.waker.is_some())
     }
 
     /// Lets go of what all readers have passed, if not everything is to be kept.
@@ -275,18 +307,22 @@ impl State {
     }
 }
 
-/// The chunks of a complete body; many small ones as one.
+/// The chunks of a complete body; small ones as one.
 fn merged(chunks: &VecDeque<Chunk>) -> Box<[Chunk]> {
-    const SMALL: usize = 4096;
     let len: usize = chunks.iter().map(|(_, bytes)| bytes.len()).sum();
-    if chunks.len() > 1 && len / chunks.len() < SMALL {
-        let mut all = BytesMut::with_capacity(len);
-        for (_, bytes) in chunks {
-            all.extend_from_slice(bytes);
-        }
-        return Box::new([(0, all.freeze())]);
+    if len > 0 && len / chunks.len() < 4 * SMALL {
+        return Box::new([(0, joined(chunks))]);
     }
     chunks.iter().cloned().collect()
+}
+
+/// A copy in one piece.
+fn joined(chunks: &VecDeque<Chunk>) -> Bytes {
+    let mut all = Vec::with_capacity(chunks.iter().map(|(_, bytes)| bytes.len()).sum());
+    for (_, bytes) in chunks {
+        all.extend_from_slice(bytes);
+    }
+    all.into()
 }
 
 /// What there is at an offset, up to the end of its chunk.
@@ -304,6 +340,16 @@ fn at<'c>(offset: u64, len: usize, chunk: impl Fn(usize) -> Option<&'c Chunk>) -
 impl Whole {
     fn at(&self, offset: u64) -> Option<Bytes> {
         at(offset, self.chunks.len(), |index| self.chunks.get(index))
+    }
+
+    /// The bytes, if they are in one piece and there is nothing else.
+    pub(crate) fn alone(&self) -> Option<Bytes> {
+        match &*self.chunks {
+            _ if self.trailers.is_some() => None,
+            [] => Some(Bytes::new()),
+            [(_, bytes)] => Some(bytes.clone()),
+            _ => None,
+        }
     }
 
     /// The bytes, chunk by chunk.
@@ -341,17 +387,28 @@ impl Cursor {
         }
     }
 
+    /// What is next, if the body is complete.
+    fn next_of_whole(&mut self) -> Option<Next> {
+        let whole = self.stream.whole.get()?;
+        Some(match whole.at(self.offset) {
+            Some(bytes) => {
+                self.offset += bytes.len() as u64;
+                Next::Bytes(bytes)
+            }
+            None => Next::End(whole.trailers.clone()),
+        })
+    }
+
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
-        if let Some(whole) = self.stream.whole.get() {
-            return Poll::Ready(match whole.at(self.offset) {
-                Some(bytes) => {
-                    self.offset += bytes.len() as u64;
-                    Next::Bytes(bytes)
-                }
-                None => Next::End(whole.trailers.clone()),
-            });
+        if let Some(next) = self.next_of_whole() {
+            return Poll::Ready(next);
         }
-        let mut guard = self.stream.lock();
+        let stream = Arc::clone(&self.stream);
+        let mut guard = stream.lock();
+        // It may have come to its end meanwhile.
+        if let Some(next) = self.next_of_whole() {
+            return Poll::Ready(next);
+        }
         let state = &mut *guard;
         let place = self.place.and_then(|index| state.readers.get_mut(index)).and_then(Option::as_mut);
         // Whoever began before the end has a place.
@@ -398,5 +455,97 @@ impl Drop for Cursor {
         drop(state);
         drop((place, passed));
         producer.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(cursor: &mut Cursor) -> Poll<Next> {
+        cursor.poll_next(&Context::from_waker(Waker::noop()))
+    }
+
+    fn room(stream: &Stream) -> Room {
+        stream.room(&Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn one_who_waits_for_bytes_far_ahead_is_held_up_too() {
+        let stream = Arc::new(Stream::new(100));
+        let _slow = stream.read_from(0).expect("a place");
+        let mut ahead = stream.read_from(0).expect("a place");
+        ahead.seek(1000);
+        stream.push(Bytes::from(vec![0; 200]));
+        assert_eq!(room(&stream), Room::Full);
+        assert!(poll(&mut ahead).is_pending());
+        assert_eq!(room(&stream), Room::HeldUp);
+    }
+
+    #[test]
+    fn many_small_chunks_become_one_and_readers_find_their_place_in_it() {
+        let stream = Arc::new(Stream::new(100_000));
+        let mut readers: Vec<_> = (0..3).map(|_| (stream.read_from(0).expect("a place"), Vec::new())).collect();
+        let mut all = Vec::new();
+        for n in 0..=255_u8 {
+            stream.push(Bytes::from(vec![n; 3]));
+            all.extend([n; 3]);
+            // One reads along, one now and then, one in the end.
+            for (cursor, read) in &mut readers[..if n % 50 == 0 { 2 } else { 1 }] {
+                while let Poll::Ready(Next::Bytes(bytes)) = poll(cursor) {
+                    read.extend_from_slice(&bytes);
+                }
+            }
+        }
+        assert_eq!(stream.cost(), 256 * 3 + 4 * OVERHEAD);
+        stream.end(Ok(None));
+        for (cursor, read) in &mut readers {
+            while let Poll::Ready(Next::Bytes(bytes)) = poll(cursor) {
+                read.extend_from_slice(&bytes);
+            }
+            assert_eq!(*read, all);
+        }
+    }
+
+    #[test]
+    fn what_has_been_let_go_is_not_put_together() {
+        let stream = Arc::new(Stream::new(1));
+        let mut reader = stream.read_from(0).expect("a place");
+        for n in 0..200_u8 {
+            stream.push(Bytes::from(vec![n]));
+            let Poll::Ready(Next::Bytes(bytes)) = poll(&mut reader) else { panic!("bytes") };
+            assert_eq!(&*bytes, [n]);
+        }
+        assert!(stream.cost() <= 1 + OVERHEAD);
+    }
+
+    /// The end moves the bytes, under the eyes of those who read them.
+    #[test]
+    fn whoever_reads_while_the_body_ends_gets_all_of_it() {
+        for round in 0..500_u64 {
+            let stream = Arc::new(Stream::new(100_000));
+            let reader = std::thread::spawn({
+                let mut cursor = stream.read_from(0).expect("a place");
+                let stream = Arc::clone(&stream);
+                move || {
+                    let mut read = 0;
+                    loop {
+                        match poll(&mut cursor) {
+                            Poll::Ready(Next::Bytes(bytes)) => read += bytes.len(),
+                            Poll::Ready(Next::End(_)) => break,
+                            Poll::Ready(Next::Failed(error)) => panic!("{error}"),
+                            Poll::Pending => std::thread::yield_now(),
+                        }
+                        assert!(stream.read_from(0).is_some());
+                    }
+                    read
+                }
+            });
+            for _ in 0..round % 7 {
+                stream.push(Bytes::from(vec![0; 2000]));
+            }
+            stream.end(Ok(None));
+            assert_eq!(reader.join().expect("all of it") as u64, round % 7 * 2000);
+        }
     }
 }

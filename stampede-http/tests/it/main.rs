@@ -9,3 +9,4 @@ mod personal;
 mod policies;
 mod sharing;
 mod streaming;
+mod voiding;

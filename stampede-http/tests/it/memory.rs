@@ -73,3 +73,29 @@ async fn an_endless_body_keeps_to_its_bound_and_to_the_pace_of_its_readers() {
         tokio::task::yield_now().await;
     }
 }
+
+/// What a client reads from a socket are slices of large buffers.
+#[tokio::test]
+async fn a_small_body_does_not_keep_the_buffer_that_it_is_a_slice_of() {
+    struct Large(Vec<u8>, #[expect(dead_code, reason = "it counts")] std::sync::Arc<()>);
+    impl AsRef<[u8]> for Large {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let alive = std::sync::Arc::new(());
+    let inner = service({
+        let alive = std::sync::Arc::clone(&alive);
+        move |_: http::Request<_>| {
+            let large = Bytes::from_owner(Large(vec![b'x'; 1 << 20], std::sync::Arc::clone(&alive)));
+            std::future::ready(Response::new(http_body_util::Full::from(large.slice(10..20))))
+        }
+    });
+    let store = Store::builder().build();
+    let service = CacheLayer::new(TTL).store(&store).layer(inner);
+    for _ in 0..2 {
+        let response = service.clone().oneshot(empty("GET", "/", &[])).await.unwrap();
+        assert_eq!(read(response).await.unwrap().text(), "xxxxxxxxxx");
+    }
+    assert_eq!((std::sync::Arc::strong_count(&alive), store.stats().entries), (2, 1), "the handler's, and ours");
+}
