@@ -25,7 +25,7 @@ use crate::extensions::{NoCache, StoreFor, Tags};
 use crate::fill::Fill;
 use crate::inner::Inner;
 use crate::key::{Class, RequestKey};
-use crate::stream::Stream;
+use crate::stream::{PATIENCE, Stream};
 use crate::verdict::{Terms, Verdict, judge};
 
 /// Why there is no answer to be stored.
@@ -264,24 +264,30 @@ impl Later {
                 ttl: Duration::ZERO,
             };
             let stream = Arc::clone(fill.stream());
-            let mut outgrown = outgrown;
+            let (mut outgrown, mut unread) = (outgrown, None::<Instant>);
             loop {
                 let step = poll_fn(|cx| match fill.poll(cx) {
                     Poll::Ready(()) => Poll::Ready(true),
                     Poll::Pending if !outgrown && stream.has_outgrown() => Poll::Ready(false),
+                    Poll::Pending if unread.is_none() && stream.is_unread() => Poll::Ready(false),
                     Poll::Pending => Poll::Pending,
                 });
-                match timeout_at(self.deadline, step).await {
+                let patience = unread.map_or(self.deadline, |since| self.deadline.min(since + PATIENCE));
+                match timeout_at(patience, step).await {
                     Ok(true) => break,
                     Ok(false) => {
-                        // Nobody is to begin any more.
-                        outgrown = true;
-                        self.config.marks().set(&*self.key, self.config.personal_for);
+                        if stream.has_outgrown() {
+                            outgrown = true;
+                            self.config.marks().set(&*self.key, self.config.personal_for);
+                        }
+                        unread = unread.or_else(|| stream.is_unread().then(Instant::now));
+                        // Nobody is to begin any more, but for those who waited for the head.
                         settling.wait().await;
                         settling.settle();
                     }
+                    Err(_) if patience < self.deadline && !stream.is_unread() => unread = None,
                     Err(_) => {
-                        fill.give_up("the handler took longer than it may");
+                        fill.give_up("the handler took longer than it may, or nobody reads what it writes");
                         break;
                     }
                 }
@@ -359,9 +365,12 @@ impl Outside {
         let (head, shared) = (clone_of(head), Arc::clone(&exchange));
         let deadline = Instant::now() + config.run_limit();
         tokio::spawn(async move {
-            if timeout_at(deadline, poll_fn(|cx| fill.poll(cx))).await.is_err() {
-                fill.give_up("the handler took longer than it may");
-            }
+            let ended = poll_fn(|cx| match fill.poll(cx) {
+                Poll::Pending if !shared.stream.is_unread() => Poll::Pending,
+                _ => Poll::Ready(()),
+            });
+            // Dropped before its end, it fails the stream.
+            let _ = timeout_at(deadline, ended).await;
             drop(fill);
             let ttl = granted(&config, &hosted, &head, &shared.stream, &terms, shared.elapsed());
             if !ttl.is_zero() {

@@ -13,8 +13,9 @@
 //!    behind sees it after the last byte, and nobody sees a complete end of a failed body.
 //! 4. A body that is complete and has not outgrown its limit is moved to `whole`, under the lock, and read there without
 //!    it. Who finds nothing there looks again once it holds the lock.
-//! 5. A body that is for its readers only is given up when the last one leaves, and one that has lost its start likewise.
-//!    Whoever comes before the producer has noticed has come in time.
+//! 5. A body is given up when nobody can have an interest in it any more: nobody holds its `Exchange`, or it has lost its
+//!    start and its last reader. One that is for readers only says when nobody reads it (`is_unread`): callers who waited
+//!    for its head may still be on their way.
 //! 6. Wakers are woken, and bytes and errors dropped, outside the lock.
 
 use std::collections::VecDeque;
@@ -27,7 +28,8 @@ use http::HeaderMap;
 
 use crate::error::BodyError;
 
-/// How long a reader may hold up the others of a body that has outgrown its limit.
+/// How long a reader may hold up the others of a body that has outgrown its limit, and a body that is for readers only goes on
+/// without any.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a chunk costs besides its bytes.
@@ -71,10 +73,20 @@ struct State {
     end: Option<Result<Option<HeaderMap>, BodyError>>,
     readers: Vec<Option<Place>>,
     producer: Option<Waker>,
-    /// It is of use to its readers only, and is given up when the last one leaves.
-    ephemeral: bool,
+    purpose: Purpose,
     /// Nobody has a use for the body any more.
     abandoned: bool,
+}
+
+/// Whom a body is of use to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Purpose {
+    /// It is stored in the end.
+    #[default]
+    Everybody,
+    Readers,
+    /// It was for readers only, and they have left.
+    Nobody,
 }
 
 #[derive(Debug, Default)]
@@ -115,9 +127,14 @@ impl Stream {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The body is not going to be stored: it is given up when its last reader leaves.
+    /// The body is not going to be stored, or not if nobody reads it.
     pub(crate) fn is_for_readers_only(&self) {
-        self.lock().ephemeral = true;
+        self.lock().purpose = Purpose::Readers;
+    }
+
+    /// Whether a body is for readers only, and has none any more.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.whole.get().is_none() && self.lock().purpose == Purpose::Nobody
     }
 
     /// The body, if it is complete and all there.
@@ -226,7 +243,7 @@ impl Stream {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// A reader at this offset; `None` if what is there has been let go, or all of it has been given up.
+    /// A reader at this offset; `None` if what is there has been let go.
     pub(crate) fn read_from(self: &Arc<Self>, offset: u64) -> Option<Cursor> {
         let of_whole = || Cursor { stream: Arc::clone(self), offset, place: None };
         if self.whole.get().is_some() {
@@ -239,12 +256,8 @@ impl Stream {
         if state.chunks.front().map_or(state.len, |(start, _)| *start) > offset {
             return None;
         }
-        if state.abandoned {
-            if state.end.is_some() {
-                return None;
-            }
-            // In time: the producer has not been there yet.
-            state.abandoned = false;
+        if state.purpose == Purpose::Nobody {
+            state.purpose = Purpose::Readers;
         }
         let place = Some(Place { offset, ..Place::default() });
         let index = state.readers.iter().position(Option::is_none).unwrap_or(state.readers.len());
@@ -303,7 +316,8 @@ impl State {
 
     /// The producer, if it may have to know that a reader has moved on, or waits, or is gone.
     fn producer_to_wake(&mut self) -> Option<Waker> {
-        if self.outgrown || self.abandoned { self.producer.take() } else { None }
+        let wanted = self.outgrown || self.abandoned || self.purpose == Purpose::Nobody;
+        if wanted { self.producer.take() } else { None }
     }
 }
 
@@ -447,8 +461,11 @@ impl Drop for Cursor {
         let place = state.readers.get_mut(index).and_then(Option::take);
         // What has lost its start has no readers to come.
         let is_cut = state.outgrown && state.chunks.front().is_none_or(|(start, _)| *start > 0);
-        if (state.ephemeral || is_cut) && state.readers.iter().all(Option::is_none) {
-            state.abandoned = true;
+        if state.readers.iter().all(Option::is_none) {
+            state.abandoned |= is_cut;
+            if state.purpose == Purpose::Readers {
+                state.purpose = Purpose::Nobody;
+            }
         }
         let passed = state.trim();
         let producer = state.producer_to_wake();

@@ -3,6 +3,8 @@
 mod client;
 mod conditional;
 mod contract;
+mod crowds;
+mod disconnects;
 mod harness;
 mod memory;
 mod personal;

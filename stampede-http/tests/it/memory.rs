@@ -1,4 +1,4 @@
-//! Bounds: of URLs, of readers, of what is on its way.
+//! Bounds of what is on its way. (Those that take a crowd are in `tests/memory.rs`.)
 
 use bytes::Bytes;
 use http::Response;
@@ -9,33 +9,6 @@ use stampede::http::CacheLayer;
 use tower::{Layer, ServiceExt};
 
 use crate::harness::{TTL, empty, fed, read, service};
-
-#[tokio::test]
-async fn two_hundred_thousand_urls_take_no_more_than_the_store_holds() {
-    let inner = service(|request: http::Request<_>| {
-        let text = request.uri().path().to_owned();
-        let mut response = Response::new(http_body_util::Full::from(text));
-        if request.uri().path().ends_with('7') {
-            response.headers_mut().insert("cache-control", "private".parse().unwrap());
-        }
-        std::future::ready(response)
-    });
-    let store = Store::builder().max_entries(100_000).max_weight(1_000_000).build();
-    let service = CacheLayer::new(TTL).store(&store).layer(inner);
-    // As many take a while without optimisation.
-    let urls = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
-    for n in 0..urls {
-        let path = format!("/{n}");
-        let response = service.clone().oneshot(empty("GET", &path, &[])).await.unwrap();
-        if n % 1000 == 0 {
-            assert_eq!(read(response).await.unwrap().text(), path);
-        }
-    }
-    let stats = store.stats();
-    // Each weighs some six hundred bytes.
-    assert!((100..2_000).contains(&stats.entries), "{stats:?}");
-    assert_eq!((stats.in_flight, stats.waiting), (0, 0));
-}
 
 #[tokio::test(start_paused = true)]
 async fn an_endless_body_keeps_to_its_bound_and_to_the_pace_of_its_readers() {

@@ -9,7 +9,7 @@ use stampede::http::CacheLayer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Origin, TTL, chunk, fed, numbered, read, request, streaming, until};
+use crate::harness::{Origin, TTL, chunk, fed, read, request, streaming, until};
 
 /// Seen in other layers: the first byte comes when the last one is ready.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -303,50 +303,6 @@ async fn events_upgrades_and_unsafe_streams_pass_untouched() {
         stream.read_exact(&mut text).await.unwrap();
         assert_eq!(&text, b"ping");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_slow_readers_of_one_body_share_its_bytes() {
-    let origin = Origin::open(|_, _| axum::response::Response::new(Bytes::from(vec![b'x'; 900_000]).into()));
-    let layer = CacheLayer::new(TTL);
-    let app = origin.app().layer(layer);
-    let mut bodies = Vec::new();
-    for _ in 0..1000 {
-        let request = http::Request::get("/").body(axum::body::Body::empty()).unwrap();
-        bodies.push(tower::ServiceExt::oneshot(app.clone(), request).await.unwrap().into_body());
-    }
-    let mut at = None;
-    for mut body in bodies {
-        let bytes = body.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(*at.get_or_insert(bytes.as_ptr()), bytes.as_ptr(), "no copy");
-        assert_eq!(bytes.len(), 900_000);
-    }
-    assert_eq!(origin.runs(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn disconnects_at_every_point_of_a_request_and_a_response_harm_nobody() {
-    let origin = Origin::open(|run, _| {
-        let mut response = numbered(run);
-        *response.body_mut() = Bytes::from(vec![b'x'; 200_000]).into();
-        response
-    });
-    let server = Arc::new(origin.serve(CacheLayer::new(TTL)).await);
-    let text = "GET /cut HTTP/1.1\r\nhost: cut\r\naccept: */*\r\n\r\n";
-    for cut in 0..text.len() {
-        let mut stream = TcpStream::connect(server.addr).await.unwrap();
-        stream.write_all(&text.as_bytes()[..cut]).await.unwrap();
-        drop(stream);
-    }
-    for cut in [0, 1, 100, 10_000, 150_000] {
-        let mut stream = TcpStream::connect(server.addr).await.unwrap();
-        stream.write_all(text.as_bytes()).await.unwrap();
-        let mut some = vec![0; cut];
-        stream.read_exact(&mut some).await.unwrap();
-        drop(stream);
-    }
-    let read = server.get_with("/cut", &[("host", "cut")]).await;
-    assert_eq!((read.body.len(), origin.runs()), (200_000, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
