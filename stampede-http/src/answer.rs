@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::exchange::{Exchange, Hit, declared};
 use crate::range::{self, Part, Wanted};
 use crate::status::{Did, Why};
+use crate::stream::Whole;
 use crate::validators::{allows_part, is_unchanged};
 
 static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -69,6 +70,10 @@ fn headers_of_hit(exchange: &Exchange, ttl: i64, now: Instant, config: &Config) 
     let Config { cache_status, x_cache, .. } = *config;
     let age = exchange.age(now);
     exchange.headers_of_hit(Hit { age, ttl, cache_status, x_cache }, |headers| {
+        // Who serves it would have to say it each time.
+        if let Some(len) = exchange.stream.whole().and_then(Whole::len_alone).filter(|_| exchange.has_body()) {
+            headers.entry(CONTENT_LENGTH).or_insert(len.into());
+        }
         finish(headers, exchange, age, Did::Hit { ttl: Some(ttl) }, config);
     })
 }

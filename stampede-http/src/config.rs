@@ -165,6 +165,11 @@ impl Config {
             || self.methods.iter().any(|method| !matches!(*method, Method::GET | Method::HEAD))
     }
 
+    /// Whether keys of reads are no more than URLs.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.vary_on.is_empty() && self.key_part.is_none() && self.key_fn.is_none()
+    }
+
     pub(crate) fn key<'r>(&self, request: &'r Parts, class: Class, body: Bytes) -> RequestKey<'r> {
         let mut key = RequestKey::new(class, request, &self.vary_on, body);
         if let Some(words) = &self.key_fn {

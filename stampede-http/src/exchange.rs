@@ -135,12 +135,15 @@ impl Exchange {
     }
 
     fn cost(&self) -> usize {
-        let head: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
+        /// What a response takes besides what it consists of, in the store's tables as well.
+        const OVERHEAD: usize = 1024;
+        let head: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 96).sum();
         let body = match (self.stream.whole(), self.expected) {
             (None, Some(expected)) => usize::try_from(expected).unwrap_or(usize::MAX),
             _ => self.stream.cost(),
         };
-        512_usize.saturating_add(self.key_size + head).saturating_add(body)
+        // Its headers are kept as those of a hit, too.
+        OVERHEAD.saturating_add(self.key_size + 2 * head).saturating_add(body)
     }
 
     /// The length of the body, if it is known.
@@ -153,6 +156,11 @@ impl Exchange {
         if let Some(until) = Instant::now().checked_add(ttl) {
             let _ = self.fresh_until.set(until);
         }
+    }
+
+    /// Whether its status and method are such that a length belongs to it.
+    pub(crate) fn has_body(&self) -> bool {
+        self.class != Class::Head && self.status != StatusCode::NO_CONTENT
     }
 
     /// How long ago its head came.

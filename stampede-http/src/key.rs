@@ -110,6 +110,16 @@ impl<'r> RequestKey<'r> {
         keys
     }
 
+    /// The usual case, and the most frequent by far: one piece, of parts that no zero is in.
+    fn in_one_piece(&self) -> Option<Piece> {
+        let Place::Url(url) = &self.place else { return None };
+        if !self.headers.is_empty() || !self.body.is_empty() || self.part.is_some() {
+            return None;
+        }
+        let [scheme, host, other_host, path] = url.pieces();
+        Some(Piece::of([self.class.as_str().as_bytes(), scheme, host, other_host, path]))
+    }
+
     /// About how many bytes it has.
     pub(crate) fn size(&self) -> usize {
         let place = match &self.place {
@@ -165,6 +175,77 @@ pub(crate) fn url(request: &Parts) -> String {
     [url.host, url.other_host, url.path].map(|piece| String::from_utf8_lossy(&piece).into_owned()).join("\0")
 }
 
+/// Some parts, each with a zero after it.
+struct Piece {
+    inline: [u8; Self::INLINE],
+    len: usize,
+    /// All of it, if it is longer than that.
+    spilled: Vec<u8>,
+}
+
+impl Piece {
+    const INLINE: usize = 192;
+
+    fn of<const N: usize>(parts: [&[u8]; N]) -> Self {
+        let mut piece = Self { inline: [0; Self::INLINE], len: 0, spilled: Vec::new() };
+        let len = parts.iter().map(|part| part.len() + 1).sum::<usize>();
+        if len > Self::INLINE {
+            piece.spilled.reserve(len);
+            for part in parts {
+                piece.spilled.extend_from_slice(part);
+                piece.spilled.push(0);
+            }
+            return piece;
+        }
+        for part in parts {
+            piece.inline[piece.len..piece.len + part.len()].copy_from_slice(part);
+            // The zero is there.
+            piece.len += part.len() + 1;
+        }
+        piece
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        if self.spilled.is_empty() { &self.inline[..self.len] } else { &self.spilled }
+    }
+}
+
+impl Serialize for Piece {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.as_bytes())
+    }
+}
+
+/// The key of a GET, where it is the URL alone and that needs no preparation: it is the same as the [`RequestKey`], and costs
+/// less.
+pub(crate) struct PlainKey(Piece);
+
+impl PlainKey {
+    pub(crate) fn of_get(request: &Parts) -> Option<Self> {
+        let uri = &request.uri;
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let line = request.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+        let host = match uri.authority() {
+            None => line,
+            Some(authority) if line.is_empty() || line == authority.as_str().as_bytes() => {
+                authority.as_str().as_bytes()
+            }
+            Some(_) => return None,
+        };
+        if host.iter().any(u8::is_ascii_uppercase) || !matches!(scheme, "" | "http" | "https") {
+            return None;
+        }
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        Some(Self(Piece::of([b"GET", scheme.as_bytes(), host, b"", path.as_bytes()])))
+    }
+}
+
+impl Serialize for PlainKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
 struct RawBytes<'a>(&'a [u8]);
 
 impl Serialize for RawBytes<'_> {
@@ -190,6 +271,9 @@ impl Serialize for Place<'_> {
 
 impl Serialize for RequestKey<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(piece) = self.in_one_piece() {
+            return piece.serialize(serializer);
+        }
         let mut tuple = serializer.serialize_tuple(5)?;
         tuple.serialize_element(self.class.as_str())?;
         tuple.serialize_element(&self.place)?;
@@ -258,6 +342,31 @@ mod tests {
         assert_eq!(key("/a", &[("host", "One")], &[]), key("/a", &[("host", "one")], &[]));
         assert_eq!(key("http://One/a", &[("host", "one")], &[]), key("http://one/a", &[("host", "ONE")], &[]));
         assert_eq!(key("/a", &[("accept", "x")], &[]), key("/a", &[("accept", "y")], &[]));
+    }
+
+    #[test]
+    fn a_plain_key_is_the_key() {
+        let long = format!("/{}", "x".repeat(300));
+        for (uri, host, is_plain) in [
+            ("/a?b", "one", true),
+            ("/a", "", true),
+            (&long, "one", true),
+            ("http://one/a", "", true),
+            ("https://one/a", "one", true),
+            ("/a", "One", false),
+            ("http://One/a", "", false),
+            ("http://one/a", "two", false),
+            ("ws://one/a", "one", false),
+        ] {
+            let request = http::Request::builder().uri(uri).header("host", host).body(()).expect("a request");
+            let request = request.into_parts().0;
+            let plain = PlainKey::of_get(&request);
+            assert_eq!(plain.is_some(), is_plain, "{uri} {host}");
+            if let Some(PlainKey(plain)) = plain {
+                let key = RequestKey::new(Class::Get, &request, &[], Bytes::new());
+                assert_eq!(plain.as_bytes(), key.in_one_piece().expect("one piece").as_bytes(), "{uri} {host}");
+            }
+        }
     }
 
     #[test]

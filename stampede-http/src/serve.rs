@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use serde::Serialize;
 use stampede_runtime::__hosting::{self, Hosted};
 use tokio::time::{Instant, timeout_at};
 
@@ -21,7 +22,7 @@ use crate::config::Config;
 use crate::exchange::{Answer, Exchange, expected};
 use crate::future::Answered;
 use crate::inner::Inner;
-use crate::key::{Class, RequestKey};
+use crate::key::{Class, PlainKey, RequestKey};
 use crate::run::{Failure, Job, Mine, Outside, Slot};
 use crate::share;
 use crate::status::{Did, Why};
@@ -63,26 +64,64 @@ pub(crate) struct Caller<S, B> {
     pub(crate) asks: Asks,
 }
 
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A read: by the store, or by a run that it shares with others. Hits do without the room that the rest takes.
+pub(crate) struct Read<S: Inner<B>, B> {
+    caller: Option<Caller<S, B>>,
+    shares: Option<Boxed<Answered<S::Body, S::Error>>>,
+}
+
+impl<S: Inner<B>, B> Read<S, B> {
+    pub(crate) const fn new(caller: Caller<S, B>) -> Self {
+        Self { caller: Some(caller), shares: None }
+    }
+}
+
+// Nothing is pinned within but what is boxed.
+impl<S: Inner<B>, B> Unpin for Read<S, B> {}
+
+impl<S: Inner<B>, B: Send + 'static> Future for Read<S, B> {
+    type Output = Answered<S::Body, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { caller, shares } = self.get_mut();
+        if let Some(response) = caller.as_ref().and_then(Caller::look_up) {
+            return Poll::Ready(Ok(response));
+        }
+        if let Some(caller) = caller.take() {
+            let key = caller.config.key(&caller.parts, Class::of(&caller.parts.method), Bytes::new()).into_owned();
+            *shares = Some(Box::pin(caller.share(key)));
+        }
+        match shares {
+            Some(call) => call.as_mut().poll(cx),
+            None => unreachable!("there is a caller, or a call"),
+        }
+    }
+}
+
 impl<S, B> Caller<S, B>
 where
     S: Inner<B>,
     B: Send + 'static,
 {
-    /// By the store, or by a run that it shares with others.
-    pub(crate) async fn read(self) -> Answered<S::Body, S::Error> {
-        let key = self.config.key(&self.parts, Class::of(&self.parts.method), Bytes::new());
+    /// By the store.
+    fn look_up(&self) -> Option<Response<ResponseBody<S::Body>>> {
+        let Self { config, parts, .. } = self;
+        if parts.method == Method::GET
+            && config.is_plain()
+            && let Some(key) = PlainKey::of_get(parts)
+        {
+            return self.stored(&key, false);
+        }
+        let key = config.key(parts, Class::of(&parts.method), Bytes::new());
         // HEAD by what is stored for GET, first.
         let stored = if key.class == Class::Head { self.stored(&key.for_class(Class::Get), true) } else { None };
-        if let Some(response) = stored.or_else(|| self.stored(&key, false)) {
-            return Ok(response);
-        }
-        let key = key.into_owned();
-        // What follows takes room, which hits do without.
-        Box::pin(self.share(key)).await
+        stored.or_else(|| self.stored(&key, false))
     }
 
     /// What is stored under a key; unless a refresh is due that this request has to see to.
-    fn stored(&self, key: &RequestKey<'_>, of_another: bool) -> Option<Response<ResponseBody<S::Body>>> {
+    fn stored(&self, key: &impl Serialize, of_another: bool) -> Option<Response<ResponseBody<S::Body>>> {
         let Self { config, parts, asks, .. } = self;
         __hosting::hit(config.responses(), key, |answer, due| match answer {
             Answer::Shared(exchange) if of_another || !due => answer::stored(exchange, parts, *asks, config),

@@ -366,6 +366,11 @@ impl Whole {
         }
     }
 
+    /// The length, if there are no trailers, which leave no room for it.
+    pub(crate) fn len_alone(&self) -> Option<u64> {
+        if self.trailers.is_some() { None } else { Some(self.len) }
+    }
+
     /// The bytes, chunk by chunk.
     pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.chunks.iter().map(|(_, bytes)| &**bytes)
