@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::asks::Asks;
 use crate::body::{Piece, Reader, ResponseBody};
 use crate::config::Config;
-use crate::exchange::{Exchange, Hit, declared};
+use crate::exchange::{Exchange, declared};
 use crate::range::{self, Part, Wanted};
 use crate::status::{Did, Why};
 use crate::stream::Whole;
@@ -45,9 +45,8 @@ pub(crate) fn stored<B>(
     config: &Config,
 ) -> Option<Response<ResponseBody<B>>> {
     let now = Instant::now();
-    let ttl = exchange.ttl(now);
     // The usual case: all of it, to one who asks for nothing else.
-    if let Some(ttl) = ttl
+    if exchange.is_settled()
         && let Some(whole) = exchange.stream.whole()
         && let Some(bytes) = whole.alone()
         && !asks.conditions
@@ -55,26 +54,24 @@ pub(crate) fn stored<B>(
     {
         let mut response = Response::new(ResponseBody::known(bytes));
         (*response.status_mut(), *response.version_mut()) = (exchange.status, exchange.version);
-        *response.headers_mut() = headers_of_hit(exchange, ttl, now, config);
+        *response.headers_mut() = headers_of_hit(exchange, now, config);
         return Some(response);
     }
     if exchange.stream.has_failed() {
         return None;
     }
     let reader = Reader::new(exchange)?;
-    Some(shared(exchange, reader, None, request, Did::Hit { ttl }, config))
+    Some(shared(exchange, reader, None, request, Did::Hit { ttl: exchange.ttl(now) }, config))
 }
 
 /// The headers of a complete response from the store.
-fn headers_of_hit(exchange: &Exchange, ttl: i64, now: Instant, config: &Config) -> HeaderMap {
-    let Config { cache_status, x_cache, .. } = *config;
-    let age = exchange.age(now);
-    exchange.headers_of_hit(Hit { age, ttl, cache_status, x_cache }, |headers| {
+fn headers_of_hit(exchange: &Exchange, now: Instant, config: &Config) -> HeaderMap {
+    exchange.headers_of_hit(now, [config.cache_status, config.x_cache], |headers, age, ttl| {
         // Who serves it would have to say it each time.
         if let Some(len) = exchange.stream.whole().and_then(Whole::len_alone).filter(|_| exchange.has_body()) {
             headers.entry(CONTENT_LENGTH).or_insert(len.into());
         }
-        finish(headers, exchange, age, Did::Hit { ttl: Some(ttl) }, config);
+        finish(headers, exchange, age, Did::Hit { ttl }, config);
     })
 }
 
@@ -106,8 +103,8 @@ pub(crate) fn shared<B>(
         let mut head = Response::new(()).into_parts().0;
         (head.status, head.version) = (exchange.status, exchange.version);
         // If it says how long it is fresh, its body is complete, so its headers are as well.
-        head.headers = if let Did::Hit { ttl: Some(ttl) } = did {
-            headers_of_hit(exchange, ttl, now, config)
+        head.headers = if let Did::Hit { ttl: Some(_) } = did {
+            headers_of_hit(exchange, now, config)
         } else {
             let mut headers = exchange.headers.clone();
             finish(&mut headers, exchange, exchange.age(now), did, config);

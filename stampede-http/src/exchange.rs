@@ -76,17 +76,18 @@ pub(crate) struct Exchange {
     generates_etag: bool,
     /// The methods that it answers: what there is of a HEAD's body says nothing about that of GET.
     class: Class,
-    /// The headers of a hit as they were last given, and what they said.
-    hit: Mutex<Option<Arc<(Hit, HeaderMap)>>>,
+    /// The headers of a hit as they were last given.
+    hit: Mutex<Option<Arc<Prepared>>>,
 }
 
-/// What the headers of a hit say: they stay the same for a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hit {
-    pub(crate) age: u64,
-    pub(crate) ttl: i64,
-    pub(crate) cache_status: bool,
-    pub(crate) x_cache: bool,
+/// The headers of a hit, which stay the same for up to a second.
+#[derive(Debug)]
+struct Prepared {
+    from: Instant,
+    until: Instant,
+    /// Whether they have a `cache-status`, and an `x-cache`.
+    marks: [bool; 2],
+    headers: HeaderMap,
 }
 
 impl Exchange {
@@ -168,6 +169,11 @@ impl Exchange {
         self.born.elapsed()
     }
 
+    /// Whether it is complete, so that its freshness has begun.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.fresh_until.get().is_some()
+    }
+
     /// The seconds that it is still fresh for; less than none if it is stale, `None` if that is not known yet.
     pub(crate) fn ttl(&self, now: Instant) -> Option<i64> {
         let until = *self.fresh_until.get()?;
@@ -183,16 +189,35 @@ impl Exchange {
         (self.age + now.saturating_duration_since(self.born)).as_secs()
     }
 
-    /// The headers of a hit, as `make` makes them of its own.
-    pub(crate) fn headers_of_hit(&self, hit: Hit, make: impl FnOnce(&mut HeaderMap)) -> HeaderMap {
+    /// The headers of a hit, as `make` makes them of its own, with its age and TTL.
+    pub(crate) fn headers_of_hit(
+        &self,
+        now: Instant,
+        marks: [bool; 2],
+        make: impl FnOnce(&mut HeaderMap, u64, Option<i64>),
+    ) -> HeaderMap {
         let last = self.hit.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(last) = last.filter(|last| last.0 == hit) {
-            return last.1.clone();
+        if let Some(last) = last.filter(|last| last.from <= now && now < last.until && last.marks == marks) {
+            return last.headers.clone();
         }
         let mut headers = self.headers.clone();
-        make(&mut headers);
-        *self.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new((hit, headers.clone())));
+        make(&mut headers, self.age(now), self.ttl(now));
+        let prepared = Prepared { from: now, until: now + self.until_next(now), marks, headers: headers.clone() };
+        *self.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(prepared));
         headers
+    }
+
+    /// How long its age and its TTL stay the same, in seconds.
+    fn until_next(&self, now: Instant) -> Duration {
+        const SECOND: Duration = Duration::from_secs(1);
+        let rest = |duration: Duration| Duration::from_nanos(u64::from(1_000_000_000 - duration.subsec_nanos()));
+        let age = rest(self.age + now.saturating_duration_since(self.born));
+        let ttl = self.fresh_until.get().map_or(SECOND, |until| match now.checked_duration_since(*until) {
+            Some(since) => rest(since),
+            // A whole second is one until it has passed.
+            None => Duration::from_nanos(u64::from((*until - now).subsec_nanos()) + 1),
+        });
+        age.min(ttl)
     }
 
     /// The tag that was made of its bytes.

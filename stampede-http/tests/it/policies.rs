@@ -379,3 +379,32 @@ async fn who_is_released_to_run_on_its_own_has_the_rest_of_its_time() {
     assert_eq!((leader.status.as_u16(), follower.status.as_u16()), (200, 504));
     assert_eq!(start.elapsed().as_secs(), 3);
 }
+
+/// Headers of hits are made once, and given as long as they are right.
+#[tokio::test(start_paused = true)]
+async fn age_and_ttl_are_right_at_any_time() {
+    let (feed, body) = crate::harness::fed();
+    let body = Arc::new(std::sync::Mutex::new(Some(body)));
+    let inner = tower::service_fn(move |_: Request<Empty<Bytes>>| {
+        let body = body.lock().unwrap().take().expect("one run");
+        std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+    });
+    let store = Store::builder().build();
+    let service = CacheLayer::new(TTL).store(&store).layer(inner);
+    let get = || service.clone().oneshot(empty("GET", "/", &[]));
+    let head = Instant::now();
+    let first = get().await.unwrap();
+    // So that age and TTL do not change at the same instants.
+    advance(Duration::from_millis(300)).await;
+    drop(feed);
+    read(first).await.unwrap();
+    let end = Instant::now();
+    while end.elapsed() < TTL {
+        let left = TTL.saturating_sub(end.elapsed());
+        let response = get().await.unwrap();
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("age"), head.elapsed().as_secs().to_string());
+        assert_eq!(header("cache-status"), format!("stampede; hit; ttl={}", left.as_secs()));
+        advance(Duration::from_millis(50)).await;
+    }
+}
