@@ -87,6 +87,8 @@ impl<S: Inner<B>, B: Send + 'static> Future for Read<S, B> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { caller, shares } = self.get_mut();
         if let Some(response) = caller.as_ref().and_then(Caller::look_up) {
+            // What the service has reserved for this call is free again.
+            *caller = None;
             return Poll::Ready(Ok(response));
         }
         if let Some(caller) = caller.take() {

@@ -372,7 +372,8 @@ async fn a_run_that_nobody_waits_for_streams_to_those_who_come_nevertheless() {
     feed.send("one");
     gate.add_permits(1);
     polled.notified().await;
-    let mut late = server.begin(request("GET", "/", &[])).await;
+    let late = tokio::time::timeout(Duration::from_secs(10), server.begin(request("GET", "/", &[])));
+    let mut late = late.await.expect("a head before there is more of the body");
     assert_eq!(chunk(late.body_mut()).await.unwrap(), "one");
     feed.send("two");
     drop(feed);
