@@ -372,10 +372,13 @@ async fn who_is_released_to_run_on_its_own_has_the_rest_of_its_time() {
     let site = site(CacheLayer::new(TTL).timeout(Duration::from_secs(3)), &[("cache-control", "private")]);
     site.shut_gate();
     let start = Instant::now();
-    let (leader, follower, ()) = tokio::join!(site.get(), site.get(), async {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        site.gate.add_permits(1);
-    });
+    let callers = async {
+        tokio::join!(site.get(), site.get(), async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            site.gate.add_permits(1);
+        })
+    };
+    let (leader, follower, ()) = tokio::time::timeout(WINDOW, callers).await.expect("an answer to both");
     assert_eq!((leader.status.as_u16(), follower.status.as_u16()), (200, 504));
     assert_eq!(start.elapsed().as_secs(), 3);
 }
