@@ -12,7 +12,7 @@
 //! 3. The end is set once, and is final: complete, with trailers or without, or failed. Every reader that has not been left
 //!    behind sees it after the last byte, and nobody sees a complete end of a failed body.
 //! 4. A body that is complete and has not outgrown its limit is moved to `whole`, under the lock, and read there without
-//!    it. Who finds nothing there looks again once it holds the lock.
+//!    it by those who begin after that.
 //! 5. A body is given up when nobody can have an interest in it any more: nobody holds its `Exchange`, or it has lost its
 //!    start and its last reader. One that is for readers only says when nobody reads it (`is_unread`): callers who waited
 //!    for its head may still be on their way.
@@ -419,15 +419,13 @@ impl Cursor {
     }
 
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
-        if let Some(next) = self.next_of_whole() {
-            return Poll::Ready(next);
-        }
         let stream = Arc::clone(&self.stream);
-        let mut guard = stream.lock();
-        // It may have come to its end meanwhile.
+        // The end moves the bytes under the lock: who began before it looks for them under the lock.
+        let guard = self.place.map(|_| stream.lock());
         if let Some(next) = self.next_of_whole() {
             return Poll::Ready(next);
         }
+        let mut guard = guard.unwrap_or_else(|| stream.lock());
         let state = &mut *guard;
         let place = self.place.and_then(|index| state.readers.get_mut(index)).and_then(Option::as_mut);
         // Whoever began before the end has a place.
