@@ -15,6 +15,7 @@ mod compile;
 mod contenders;
 mod harness;
 mod hit;
+mod http;
 mod keys;
 mod machine;
 mod miss;
@@ -35,7 +36,7 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 const CAPACITY: u64 = 2_000_000;
 
 const USAGE: &str =
-    "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters, storm or compile";
+    "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters, storm, http or compile";
 
 /// How thorough to be.
 #[derive(Clone, Copy)]
@@ -46,11 +47,12 @@ struct Effort {
 
 type Section = (&'static str, fn(Effort) -> Vec<Measure<'static>>);
 
-const SECTIONS: [Section; 5] = [
+const SECTIONS: [Section; 6] = [
     ("hit", hit::measures),
     ("miss", miss::measures),
     ("waiters", waiters::measures),
     ("storm", storm::measures),
+    ("http", http::measures),
     ("compile", compile::measures),
 ];
 
@@ -61,6 +63,11 @@ fn main() -> ExitCode {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => effort = Effort { quick: true, rounds: 3 },
+            // For the measures of `http` only.
+            "--serve-http" => {
+                http::serve(&arguments.next().unwrap_or_default());
+                return ExitCode::SUCCESS;
+            }
             "--filter" => filter = arguments.next().unwrap_or_default(),
             _ => {
                 eprintln!("{USAGE}");

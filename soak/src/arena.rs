@@ -99,7 +99,11 @@ impl Arena {
             Kind::Quiet => (10_000, None),
         };
         let builder = Store::builder().max_entries(max_entries);
-        let store = max_weight.map_or(builder, |weight| builder.max_weight(weight)).build();
+        let builder = match max_weight {
+            Some(weight) => builder.max_weight(weight),
+            None => builder,
+        };
+        let store = builder.build();
         Arc::new(Self {
             kind,
             world: Arc::clone(world),

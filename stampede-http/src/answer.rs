@@ -11,12 +11,15 @@ use http::header::{
 use http::request::Parts as RequestParts;
 use http::{Method, Response, StatusCode, response};
 use http_body::Body;
+use tokio::time::Instant;
 
+use crate::asks::Asks;
 use crate::body::{Piece, Reader, ResponseBody};
 use crate::config::Config;
-use crate::exchange::{Exchange, Hit, declared};
+use crate::exchange::{Exchange, declared};
 use crate::range::{self, Part, Wanted};
-use crate::status::Did;
+use crate::status::{Did, Why};
+use crate::stream::Whole;
 use crate::validators::{allows_part, is_unchanged};
 
 static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -34,6 +37,55 @@ pub(crate) fn mark(headers: &mut HeaderMap, config: &Config, did: Did) {
     }
 }
 
+/// What a caller gets of what is stored, if that is good for anything: its body may still be on its way.
+pub(crate) fn stored<B>(
+    exchange: &Arc<Exchange>,
+    request: &RequestParts,
+    asks: Asks,
+    config: &Config,
+) -> Option<Response<ResponseBody<B>>> {
+    let now = Instant::now();
+    // The usual case: all of it, to one who asks for nothing else.
+    if exchange.is_settled()
+        && let Some(whole) = exchange.stream.whole()
+        && let Some(bytes) = whole.alone()
+        && !asks.conditions
+        && request.method == Method::GET
+    {
+        let mut response = Response::new(ResponseBody::known(bytes));
+        (*response.status_mut(), *response.version_mut()) = (exchange.status, exchange.version);
+        *response.headers_mut() = headers_of_hit(exchange, now, config);
+        return Some(response);
+    }
+    if exchange.stream.has_failed() {
+        return None;
+    }
+    let reader = Reader::new(exchange)?;
+    Some(shared(exchange, reader, None, request, Did::Hit { ttl: exchange.ttl(now) }, config))
+}
+
+/// The headers of a complete response from the store.
+fn headers_of_hit(exchange: &Exchange, now: Instant, config: &Config) -> HeaderMap {
+    exchange.headers_of_hit(now, [config.cache_status, config.x_cache], |headers, age, ttl| {
+        // Who serves it would have to say it each time.
+        if let Some(len) = exchange.stream.whole().and_then(Whole::len_alone).filter(|_| exchange.has_body()) {
+            headers.entry(CONTENT_LENGTH).or_insert(len.into());
+        }
+        finish(headers, exchange, age, Did::Hit { ttl }, config);
+    })
+}
+
+/// What a response says that is shared, besides what it said itself.
+fn finish(headers: &mut HeaderMap, exchange: &Exchange, age: u64, did: Did, config: &Config) {
+    if matches!(did, Did::Hit { .. }) || matches!(did, Did::Collapse { .. }) && age > 0 {
+        headers.insert(AGE, age.into());
+    }
+    if let Some(etag) = exchange.generated_etag() {
+        headers.entry(ETAG).or_insert_with(|| etag.clone());
+    }
+    mark(headers, config, did);
+}
+
 /// What a caller gets of a response that is shared. `own`: the head as it came, for the caller whose run it was.
 pub(crate) fn shared<B>(
     exchange: &Arc<Exchange>,
@@ -43,41 +95,37 @@ pub(crate) fn shared<B>(
     did: Did,
     config: &Config,
 ) -> Response<ResponseBody<B>> {
-    let is_own = own.is_some();
-    let finish = |headers: &mut HeaderMap| {
-        if !is_own && (matches!(did, Did::Hit { .. }) || exchange.age() > 0) {
-            headers.insert(AGE, exchange.age().into());
-        }
-        if let Some(etag) = exchange.generated_etag() {
-            headers.entry(ETAG).or_insert_with(|| etag.clone());
-        }
-        mark(headers, config, did);
-    };
-    let mut head = own.unwrap_or_else(|| {
+    let now = Instant::now();
+    let mut head = if let Some(mut head) = own {
+        finish(&mut head.headers, exchange, 0, did, config);
+        head
+    } else {
         let mut head = Response::new(()).into_parts().0;
         (head.status, head.version) = (exchange.status, exchange.version);
+        // If it says how long it is fresh, its body is complete, so its headers are as well.
+        head.headers = if let Did::Hit { ttl: Some(_) } = did {
+            headers_of_hit(exchange, now, config)
+        } else {
+            let mut headers = exchange.headers.clone();
+            finish(&mut headers, exchange, exchange.age(now), did, config);
+            headers
+        };
         head
-    });
-    match did {
-        // Its body is complete, so its headers are as well.
-        Did::Hit { ttl: Some(ttl) } if !is_own => {
-            let Config { cache_status, x_cache, .. } = *config;
-            head.headers = exchange.headers_of_hit(Hit { age: exchange.age(), ttl, cache_status, x_cache }, finish);
-        }
-        _ => {
-            if !is_own {
-                head.headers = exchange.headers.clone();
-            }
-            finish(&mut head.headers);
-        }
-    }
+    };
     let body = match cut(&mut head, request, exchange.len()) {
         Cut::Whole => ResponseBody::shared(reader),
         Cut::Nothing => ResponseBody::empty(),
+        Cut::Head => ResponseBody::of_head(),
         Cut::Part(part) => ResponseBody::shared(reader.only([Piece::Part(part)])),
         Cut::Parts(pieces) => ResponseBody::shared(reader.only(pieces)),
     };
     Response::from_parts(head, body)
+}
+
+/// What a caller gets of a run that nobody else has a part in.
+pub(crate) fn own<B>(mut head: response::Parts, body: B, config: &Config, why: Why) -> Response<ResponseBody<B>> {
+    mark(&mut head.headers, config, Did::Forward { why, stored: false });
+    Response::from_parts(head, ResponseBody::own(body))
 }
 
 /// What the caller gets whose run has made a response for nobody else.
@@ -100,6 +148,7 @@ where
     let body = match cut(&mut head, request, len) {
         Cut::Whole | Cut::Parts(_) => ResponseBody::own(body),
         Cut::Nothing => ResponseBody::empty(),
+        Cut::Head => ResponseBody::of_head(),
         Cut::Part(part) => ResponseBody::part(body, part),
     };
     Response::from_parts(head, body)
@@ -109,6 +158,8 @@ where
 enum Cut {
     Whole,
     Nothing,
+    /// Nothing, where there would be something for a GET.
+    Head,
     Part(Part),
     Parts(Vec<Piece>),
 }
@@ -149,7 +200,7 @@ fn cut(head: &mut response::Parts, request: &RequestParts, len: Option<u64>) -> 
         if let Some(len) = len {
             head.headers.entry(CONTENT_LENGTH).or_insert(len.into());
         }
-        return Cut::Nothing;
+        return Cut::Head;
     }
     Cut::Whole
 }

@@ -37,8 +37,10 @@ pin_project! {
 pin_project! {
     #[project = KindProjection]
     enum Kind<B> {
-        /// Known beforehand, and short.
+        /// All there is, in one piece.
         Known { bytes: Option<Bytes> },
+        /// Nothing, which says nothing about the length of what GET would give.
+        Head,
         /// One that is shared.
         Shared { reader: Reader },
         /// The handler's own.
@@ -178,11 +180,15 @@ impl Reader {
 
 impl<B> ResponseBody<B> {
     pub(crate) fn known(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Known { bytes: Some(bytes.into()) } }
+        Self { kind: Kind::Known { bytes: Some(bytes.into()).filter(|bytes| !bytes.is_empty()) } }
     }
 
     pub(crate) fn empty() -> Self {
         Self { kind: Kind::Known { bytes: None } }
+    }
+
+    pub(crate) fn of_head() -> Self {
+        Self { kind: Kind::Head }
     }
 
     pub(crate) fn shared(reader: Reader) -> Self {
@@ -202,6 +208,7 @@ impl<B> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
             Kind::Known { .. } => "known",
+            Kind::Head => "head",
             Kind::Shared { .. } => "shared",
             Kind::Own { .. } => "own",
             Kind::Part { .. } => "part",
@@ -228,6 +235,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.project().kind.project() {
             KindProjection::Known { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            KindProjection::Head => Poll::Ready(None),
             KindProjection::Shared { reader } => reader.poll_frame(cx),
             KindProjection::Own { body } => body.poll_frame(cx).map(|frame| frame.map(in_bytes)),
             KindProjection::Part { mut body, skip, left } => loop {
@@ -261,6 +269,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Known { bytes } => bytes.is_none(),
+            Kind::Head => true,
             Kind::Shared { reader } => reader.is_end_stream(),
             Kind::Own { body } => body.is_end_stream(),
             Kind::Part { left, .. } => *left == 0,
@@ -270,6 +279,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Known { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Head => SizeHint::new(),
             Kind::Shared { reader } => reader.size_hint(),
             Kind::Own { body } => body.size_hint(),
             Kind::Part { left, .. } => SizeHint::with_exact(*left),

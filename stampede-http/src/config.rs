@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, ORIGIN};
+use http::header::{HeaderName, ORIGIN};
 use http::request::Parts;
 use http::{Method, StatusCode, response};
 use stampede_runtime::__hosting::{self, Options};
@@ -16,7 +16,7 @@ use stampede_runtime::{Cache, CircuitOpen, Store, Timeout};
 
 use crate::exchange::Answer;
 use crate::headers::Names;
-use crate::key::{Class, RequestKey};
+use crate::key::{Class, RequestKey, url};
 use crate::marks::Marks;
 
 pub(crate) type Responses = Cache<Answer, (Timeout, CircuitOpen)>;
@@ -153,21 +153,24 @@ impl Config {
         in_paths && self.accept_request.as_ref().is_none_or(|accepts| accepts(request))
     }
 
-    /// Whether a request says who asks, and the key does not.
-    pub(crate) fn has_foreign_credentials(&self, headers: &HeaderMap) -> bool {
-        [AUTHORIZATION, COOKIE].iter().any(|name| headers.contains_key(name) && !self.vary_on.contains(name))
-    }
-
     pub(crate) fn key_has_origin(&self) -> bool {
         self.vary_on.contains(&ORIGIN)
     }
 
     /// Whether one URL may have several entries.
     pub(crate) fn has_variants(&self) -> bool {
-        !self.vary_on.is_empty() || self.key_part.is_some() || self.key_fn.is_some() || self.methods.len() > 2
+        !self.vary_on.is_empty()
+            || self.key_part.is_some()
+            || self.key_fn.is_some()
+            || self.methods.iter().any(|method| !matches!(*method, Method::GET | Method::HEAD))
     }
 
-    pub(crate) fn key(&self, request: &Parts, class: Class, body: Bytes) -> RequestKey {
+    /// Whether keys of reads are no more than URLs.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.vary_on.is_empty() && self.key_part.is_none() && self.key_fn.is_none()
+    }
+
+    pub(crate) fn key<'r>(&self, request: &'r Parts, class: Class, body: Bytes) -> RequestKey<'r> {
         let mut key = RequestKey::new(class, request, &self.vary_on, body);
         if let Some(words) = &self.key_fn {
             key.in_own_words(words(request));
@@ -180,8 +183,7 @@ impl Config {
 
     /// The tag of all entries of a URL.
     pub(crate) fn url_tag(&self, request: &Parts) -> String {
-        let url = RequestKey::new(Class::Get, request, &[], Bytes::new()).url();
-        format!("stampede::http {} {url}", __hosting::name(self.responses()))
+        format!("stampede::http {} {}", __hosting::name(self.responses()), url(request))
     }
 
     /// How long a response with this status is to be stored; `None` if by its nature it is not.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::control;
 use crate::headers::shareable;
-use crate::key::RequestKey;
+use crate::key::{Class, RequestKey};
 use crate::stream::Stream;
 use crate::verdict::Terms;
 
@@ -74,17 +74,20 @@ pub(crate) struct Exchange {
     /// Its tag, once its body is complete, if it had none and is to have one.
     etag: OnceLock<Option<HeaderValue>>,
     generates_etag: bool,
-    /// The headers of a hit as they were last given, and what they said.
-    hit: Mutex<Option<(Hit, Arc<HeaderMap>)>>,
+    /// The methods that it answers: what there is of a HEAD's body says nothing about that of GET.
+    class: Class,
+    /// The headers of a hit as they were last given.
+    hit: Mutex<Option<Arc<Prepared>>>,
 }
 
-/// What the headers of a hit say: they stay the same for a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hit {
-    pub(crate) age: u64,
-    pub(crate) ttl: i64,
-    pub(crate) cache_status: bool,
-    pub(crate) x_cache: bool,
+/// The headers of a hit, which stay the same for up to a second.
+#[derive(Debug)]
+struct Prepared {
+    from: Instant,
+    until: Instant,
+    /// Whether they have a `cache-status`, and an `x-cache`.
+    marks: [bool; 2],
+    headers: HeaderMap,
 }
 
 impl Exchange {
@@ -95,9 +98,10 @@ impl Exchange {
         stream: Arc<Stream>,
         expected: Option<u64>,
         config: &Config,
-        key: &RequestKey,
+        key: &RequestKey<'_>,
         terms: &Terms,
     ) -> Self {
+        let class = key.class.clone();
         let mut headers = shareable(&head.headers, &config.personal_headers);
         // So that it does not grow younger on its way.
         if !headers.contains_key(DATE)
@@ -113,7 +117,11 @@ impl Exchange {
             version: head.version,
             declared: declared(&head.headers),
             expected,
-            generates_etag: config.etag && head.status == StatusCode::OK && !headers.contains_key(ETAG),
+            generates_etag: config.etag
+                && class != Class::Head
+                && head.status == StatusCode::OK
+                && !headers.contains_key(ETAG),
+            class,
             headers,
             stream,
             public: terms.public,
@@ -128,17 +136,20 @@ impl Exchange {
     }
 
     fn cost(&self) -> usize {
-        let head: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
+        /// What a response takes besides what it consists of, in the store's tables as well.
+        const OVERHEAD: usize = 1024;
+        let head: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 96).sum();
         let body = match (self.stream.whole(), self.expected) {
             (None, Some(expected)) => usize::try_from(expected).unwrap_or(usize::MAX),
             _ => self.stream.cost(),
         };
-        512_usize.saturating_add(self.key_size + head).saturating_add(body)
+        // Its headers are kept as those of a hit, too.
+        OVERHEAD.saturating_add(self.key_size + 2 * head).saturating_add(body)
     }
 
     /// The length of the body, if it is known.
     pub(crate) fn len(&self) -> Option<u64> {
-        self.stream.whole().map(|whole| whole.len).or(self.expected)
+        self.stream.whole().filter(|_| self.class != Class::Head).map(|whole| whole.len).or(self.expected)
     }
 
     /// Its freshness begins now, and lasts for this long.
@@ -148,10 +159,24 @@ impl Exchange {
         }
     }
 
+    /// Whether its status and method are such that a length belongs to it.
+    pub(crate) fn has_body(&self) -> bool {
+        self.class != Class::Head && self.status != StatusCode::NO_CONTENT
+    }
+
+    /// How long ago its head came.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    /// Whether it is complete, so that its freshness has begun.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.fresh_until.get().is_some()
+    }
+
     /// The seconds that it is still fresh for; less than none if it is stale, `None` if that is not known yet.
-    pub(crate) fn ttl(&self) -> Option<i64> {
+    pub(crate) fn ttl(&self, now: Instant) -> Option<i64> {
         let until = *self.fresh_until.get()?;
-        let now = Instant::now();
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         Some(match now.checked_duration_since(until) {
             Some(since) => -seconds(since) - 1,
@@ -160,22 +185,39 @@ impl Exchange {
     }
 
     /// The seconds since it came from where it came from.
-    pub(crate) fn age(&self) -> u64 {
-        (self.age + self.born.elapsed()).as_secs()
+    pub(crate) fn age(&self, now: Instant) -> u64 {
+        (self.age + now.saturating_duration_since(self.born)).as_secs()
     }
 
-    /// The headers of a hit, as `make` makes them of its own.
-    pub(crate) fn headers_of_hit(&self, hit: Hit, make: impl FnOnce(&mut HeaderMap)) -> HeaderMap {
+    /// The headers of a hit, as `make` makes them of its own, with its age and TTL.
+    pub(crate) fn headers_of_hit(
+        &self,
+        now: Instant,
+        marks: [bool; 2],
+        make: impl FnOnce(&mut HeaderMap, u64, Option<i64>),
+    ) -> HeaderMap {
         let last = self.hit.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((last, headers)) = last
-            && last == hit
-        {
-            return HeaderMap::clone(&headers);
+        if let Some(last) = last.filter(|last| last.from <= now && now < last.until && last.marks == marks) {
+            return last.headers.clone();
         }
         let mut headers = self.headers.clone();
-        make(&mut headers);
-        *self.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some((hit, Arc::new(headers.clone())));
+        make(&mut headers, self.age(now), self.ttl(now));
+        let prepared = Prepared { from: now, until: now + self.until_next(now), marks, headers: headers.clone() };
+        *self.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(prepared));
         headers
+    }
+
+    /// How long its age and its TTL stay the same, in seconds.
+    fn until_next(&self, now: Instant) -> Duration {
+        const SECOND: Duration = Duration::from_secs(1);
+        let rest = |duration: Duration| Duration::from_nanos(u64::from(1_000_000_000 - duration.subsec_nanos()));
+        let age = rest(self.age + now.saturating_duration_since(self.born));
+        let ttl = self.fresh_until.get().map_or(SECOND, |until| match now.checked_duration_since(*until) {
+            Some(since) => rest(since),
+            // A whole second is one until it has passed.
+            None => Duration::from_nanos(u64::from((*until - now).subsec_nanos()) + 1),
+        });
+        age.min(ttl)
     }
 
     /// The tag that was made of its bytes.

@@ -10,7 +10,9 @@ use http_body::Body;
 use tokio::time::{Sleep, sleep};
 
 use crate::body::{in_bytes, trailers};
+use crate::config::Config;
 use crate::error::BodyError;
+use crate::headers::shareable;
 use crate::stream::{PATIENCE, Room, Stream};
 
 /// Moves a body into a stream. Dropped before its end, it fails the stream: nobody takes what there is for all.
@@ -19,13 +21,14 @@ pub(crate) struct Fill<B> {
     stream: Arc<Stream>,
     /// The length that the head declares.
     declared: Option<u64>,
+    config: Arc<Config>,
     trailers: Option<HeaderMap>,
     held_up: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> Fill<B> {
-    pub(crate) fn new(body: B, stream: Arc<Stream>, declared: Option<u64>) -> Self {
-        Self { body: Box::pin(body), stream, declared, trailers: None, held_up: None }
+    pub(crate) fn new(body: B, stream: Arc<Stream>, declared: Option<u64>, config: Arc<Config>) -> Self {
+        Self { body: Box::pin(body), stream, declared, config, trailers: None, held_up: None }
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {
@@ -82,7 +85,10 @@ where
                             return Poll::Pending;
                         }
                     }
-                    Err(frame) => self.trailers = trailers(frame),
+                    // For all, so without what concerns one of them.
+                    Err(frame) => {
+                        self.trailers = trailers(frame).map(|all| shareable(&all, &self.config.personal_headers));
+                    }
                 },
                 Some(Err(error)) => {
                     self.stream.end(Err(error));

@@ -11,9 +11,9 @@ use pin_project_lite::pin_project;
 use crate::answer;
 use crate::body::ResponseBody;
 use crate::config::Config;
-use crate::status::{Did, Why};
+use crate::status::Why;
 
-type Answered<B, E> = Result<Response<ResponseBody<B>>, E>;
+pub(crate) type Answered<B, E> = Result<Response<ResponseBody<B>>, E>;
 
 pin_project! {
     /// The future of a response of a [`CacheService`](crate::CacheService).
@@ -63,15 +63,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered<B, E>> {
         match self.project().kind.project() {
             KindProjection::Pass { future, note } => {
-                let mut response = match ready!(future.poll(cx)) {
-                    Ok(response) => response.map(ResponseBody::own),
-                    Err(error) => return Poll::Ready(Err(error)),
-                };
-                if let Some(config) = note {
-                    let did = Did::Forward { why: Why::Bypass, stored: false };
-                    answer::mark(response.headers_mut(), config, did);
-                }
-                Poll::Ready(Ok(response))
+                let response = ready!(future.poll(cx));
+                Poll::Ready(response.map(|response| match note {
+                    Some(config) => {
+                        let (head, body) = response.into_parts();
+                        answer::own(head, body, config, Why::Bypass)
+                    }
+                    None => response.map(ResponseBody::own),
+                }))
             }
             KindProjection::Shared { future } => future.as_mut().poll(cx),
         }

@@ -1,5 +1,7 @@
 //! The key of a request: what has to be equal for two requests to have one answer. Compared in full.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
@@ -32,11 +34,11 @@ impl Class {
     }
 }
 
-/// The key of a request.
+/// The key of a request, which it borrows from as far as it can.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RequestKey {
+pub(crate) struct RequestKey<'r> {
     pub(crate) class: Class,
-    place: Place,
+    place: Place<'r>,
     /// Each header that the key includes, with all its lines.
     headers: Vec<(HeaderName, Vec<HeaderValue>)>,
     body: Bytes,
@@ -45,20 +47,28 @@ pub(crate) struct RequestKey {
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
-    /// Scheme, authority, the `Host` line where it says something else, path and query; between them bytes that none of
-    /// them can contain.
-    Url(Vec<u8>),
+enum Place<'r> {
+    Url(Url<'r>),
     /// The application says it in its own words.
     Own(String),
 }
 
-impl RequestKey {
-    pub(crate) fn new(class: Class, request: &Parts, headers: &[HeaderName], body: Bytes) -> Self {
-        let place = Place::Url(url(request));
+/// A request's URL, in whichever of its places the protocol puts the pieces: HTTP/1 says the host in a header, HTTP/2 in the
+/// URI, with the scheme.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Url<'r> {
+    scheme: Cow<'r, [u8]>,
+    host: Cow<'r, [u8]>,
+    /// A `Host` that differs from the host of the URI.
+    other_host: Cow<'r, [u8]>,
+    path: Cow<'r, [u8]>,
+}
+
+impl<'r> RequestKey<'r> {
+    pub(crate) fn new(class: Class, request: &'r Parts, headers: &[HeaderName], body: Bytes) -> Self {
         let lines = |name: &HeaderName| request.headers.get_all(name).iter().cloned().collect();
         let headers = headers.iter().map(|name| (name.clone(), lines(name))).collect();
-        Self { class, place, headers, body, part: None }
+        Self { class, place: Place::Url(Url::of(request)), headers, body, part: None }
     }
 
     /// In the application's words instead of by the URL.
@@ -70,15 +80,50 @@ impl RequestKey {
         self.part = Some(part);
     }
 
+    pub(crate) fn into_owned(self) -> RequestKey<'static> {
+        let Self { class, place, headers, body, part } = self;
+        let place = match place {
+            Place::Url(url) => Place::Url(url.into_owned()),
+            Place::Own(words) => Place::Own(words),
+        };
+        RequestKey { class, place, headers, body, part }
+    }
+
     /// The same for another class of methods.
     pub(crate) fn for_class(&self, class: Class) -> Self {
         Self { class, body: Bytes::new(), ..self.clone() }
     }
 
+    /// The keys of what is read at the URL, by whichever protocol: one may say the scheme, and another not.
+    pub(crate) fn of_readers(&self) -> Vec<Self> {
+        let mut keys = Vec::new();
+        for class in [Class::Get, Class::Head] {
+            let key = self.for_class(class);
+            for scheme in ["", "http", "https"] {
+                let mut other = key.clone();
+                if let Place::Url(url) = &mut other.place {
+                    url.scheme = scheme.as_bytes().into();
+                }
+                keys.push(other);
+            }
+        }
+        keys
+    }
+
+    /// The usual case, and the most frequent by far: one piece, of parts that no zero is in.
+    fn in_one_piece(&self) -> Option<Piece> {
+        let Place::Url(url) = &self.place else { return None };
+        if !self.headers.is_empty() || !self.body.is_empty() || self.part.is_some() {
+            return None;
+        }
+        let [scheme, host, other_host, path] = url.pieces();
+        Some(Piece::of([self.class.as_str().as_bytes(), scheme, host, other_host, path]))
+    }
+
     /// About how many bytes it has.
     pub(crate) fn size(&self) -> usize {
         let place = match &self.place {
-            Place::Url(url) => url.len(),
+            Place::Url(url) => url.pieces().iter().map(|piece| piece.len()).sum(),
             Place::Own(words) => words.len(),
         };
         let lines = |(name, lines): &(HeaderName, Vec<HeaderValue>)| {
@@ -87,13 +132,117 @@ impl RequestKey {
         let headers: usize = self.headers.iter().map(lines).sum();
         place + headers + self.body.len() + self.part.as_ref().map_or(0, String::len)
     }
+}
 
-    /// What all entries of the URL have in common, as text.
-    pub(crate) fn url(&self) -> String {
-        match &self.place {
-            Place::Url(url) => String::from_utf8_lossy(url).into_owned(),
-            Place::Own(words) => format!("= {words}"),
+impl<'r> Url<'r> {
+    fn of(request: &'r Parts) -> Self {
+        let uri = &request.uri;
+        let authority = lower(uri.authority().map_or("", |authority| authority.as_str()).as_bytes());
+        let line = lower(request.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes));
+        let (host, other_host) =
+            if authority.is_empty() || authority == line { (line, Cow::Borrowed(&b""[..])) } else { (authority, line) };
+        let scheme = lower(uri.scheme_str().unwrap_or_default().as_bytes());
+        let path = Cow::Borrowed(uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
+        Self { scheme, host, other_host, path }
+    }
+
+    fn pieces(&self) -> [&[u8]; 4] {
+        [&self.scheme, &self.host, &self.other_host, &self.path]
+    }
+
+    fn into_owned(self) -> Url<'static> {
+        let owned = |piece: Cow<'_, [u8]>| Cow::Owned(piece.into_owned());
+        let Self { scheme, host, other_host, path } = self;
+        Url { scheme: owned(scheme), host: owned(host), other_host: owned(other_host), path: owned(path) }
+    }
+}
+
+/// A host in lower case; what may precede it, a user's name and password, as it is.
+fn lower(authority: &[u8]) -> Cow<'_, [u8]> {
+    let host = authority.iter().rposition(|byte| *byte == b'@').map_or(0, |at| at + 1);
+    if authority[host..].iter().any(u8::is_ascii_uppercase) {
+        let mut lower = authority.to_vec();
+        lower[host..].make_ascii_lowercase();
+        return lower.into();
+    }
+    authority.into()
+}
+
+/// What all entries of a URL have in common, as text.
+pub(crate) fn url(request: &Parts) -> String {
+    let url = Url::of(request);
+    // None of them can contain a zero.
+    [url.host, url.other_host, url.path].map(|piece| String::from_utf8_lossy(&piece).into_owned()).join("\0")
+}
+
+/// Some parts, each with a zero after it.
+struct Piece {
+    inline: [u8; Self::INLINE],
+    len: usize,
+    /// All of it, if it is longer than that.
+    spilled: Vec<u8>,
+}
+
+impl Piece {
+    const INLINE: usize = 192;
+
+    fn of<const N: usize>(parts: [&[u8]; N]) -> Self {
+        let mut piece = Self { inline: [0; Self::INLINE], len: 0, spilled: Vec::new() };
+        let len = parts.iter().map(|part| part.len() + 1).sum::<usize>();
+        if len > Self::INLINE {
+            piece.spilled.reserve(len);
+            for part in parts {
+                piece.spilled.extend_from_slice(part);
+                piece.spilled.push(0);
+            }
+            return piece;
         }
+        for part in parts {
+            piece.inline[piece.len..piece.len + part.len()].copy_from_slice(part);
+            // The zero is there.
+            piece.len += part.len() + 1;
+        }
+        piece
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        if self.spilled.is_empty() { &self.inline[..self.len] } else { &self.spilled }
+    }
+}
+
+impl Serialize for Piece {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.as_bytes())
+    }
+}
+
+/// The key of a GET, where it is the URL alone and that needs no preparation: it is the same as the [`RequestKey`], and costs
+/// less.
+pub(crate) struct PlainKey(Piece);
+
+impl PlainKey {
+    pub(crate) fn of_get(request: &Parts) -> Option<Self> {
+        let uri = &request.uri;
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let line = request.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+        let host = match uri.authority() {
+            None => line,
+            Some(authority) if line.is_empty() || line == authority.as_str().as_bytes() => {
+                authority.as_str().as_bytes()
+            }
+            Some(_) => return None,
+        };
+        if host.iter().any(u8::is_ascii_uppercase) || !matches!(scheme, "" | "http" | "https") {
+            return None;
+        }
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        Some(Self(Piece::of([b"GET", scheme.as_bytes(), host, b"", path.as_bytes()])))
+    }
+}
+
+impl Serialize for PlainKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 
@@ -105,27 +254,35 @@ impl Serialize for RawBytes<'_> {
     }
 }
 
-impl Serialize for Place {
+impl Serialize for Place<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Url(url) => serializer.serialize_bytes(url),
+            Self::Url(url) => {
+                let mut tuple = serializer.serialize_tuple(4)?;
+                for piece in url.pieces() {
+                    tuple.serialize_element(&RawBytes(piece))?;
+                }
+                tuple.end()
+            }
             Self::Own(words) => serializer.serialize_str(words),
         }
     }
 }
 
-impl Serialize for RequestKey {
+impl Serialize for RequestKey<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(piece) = self.in_one_piece() {
+            return piece.serialize(serializer);
+        }
         let mut tuple = serializer.serialize_tuple(5)?;
         tuple.serialize_element(self.class.as_str())?;
         tuple.serialize_element(&self.place)?;
-        let lines = |lines: &[HeaderValue]| lines.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
-        for (name, values) in &self.headers {
+        for (name, lines) in &self.headers {
             tuple.serialize_element(name.as_str())?;
             // How many, so that no two lists of lines look alike.
-            tuple.serialize_element(&(values.len() as u64))?;
-            for line in lines(values) {
-                tuple.serialize_element(&RawBytes(&line))?;
+            tuple.serialize_element(&(lines.len() as u64))?;
+            for line in lines {
+                tuple.serialize_element(&RawBytes(line.as_bytes()))?;
             }
         }
         tuple.serialize_element(&RawBytes(&self.body))?;
@@ -134,36 +291,19 @@ impl Serialize for RequestKey {
     }
 }
 
-/// See [`Place::Url`].
-fn url(request: &Parts) -> Vec<u8> {
-    const BETWEEN: u8 = 0;
-    let uri = &request.uri;
-    let authority = uri.authority().map_or("", |authority| authority.as_str()).as_bytes();
-    let host = request.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-    let host = if host.eq_ignore_ascii_case(authority) { b"" } else { host };
-    let path = uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes();
-    let scheme = uri.scheme_str().unwrap_or_default().as_bytes();
-    let mut url = Vec::with_capacity(scheme.len() + authority.len() + host.len() + path.len() + 3);
-    for part in [scheme, authority, host] {
-        url.extend(part.iter().map(u8::to_ascii_lowercase));
-        url.push(BETWEEN);
-    }
-    url.extend_from_slice(path);
-    url
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::Request;
 
-    fn key(uri: &str, headers: &[(&str, &str)], vary: &[&'static str]) -> RequestKey {
+    fn key(uri: &str, headers: &[(&str, &str)], vary: &[&'static str]) -> RequestKey<'static> {
         let mut request = Request::builder().uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let vary: Vec<_> = vary.iter().map(|name| HeaderName::from_static(name)).collect();
-        RequestKey::new(Class::Get, &request.body(()).expect("a request").into_parts().0, &vary, Bytes::new())
+        let request = request.body(()).expect("a request").into_parts().0;
+        RequestKey::new(Class::Get, &request, &vary, Bytes::new()).into_owned()
     }
 
     #[test]
@@ -180,6 +320,8 @@ mod tests {
             key("http://one/a", &[], &[]),
             key("https://one/a", &[], &[]),
             key("http://one/a", &[("host", "two")], &[]),
+            key("http://a:B@one/a", &[], &[]),
+            key("http://a:b@one/a", &[], &[]),
             key("/a", &[], &["accept"]),
             key("/a", &[("accept", "")], &["accept"]),
             key("/a", &[("accept", "x")], &["accept"]),
@@ -200,5 +342,40 @@ mod tests {
         assert_eq!(key("/a", &[("host", "One")], &[]), key("/a", &[("host", "one")], &[]));
         assert_eq!(key("http://One/a", &[("host", "one")], &[]), key("http://one/a", &[("host", "ONE")], &[]));
         assert_eq!(key("/a", &[("accept", "x")], &[]), key("/a", &[("accept", "y")], &[]));
+    }
+
+    #[test]
+    fn a_plain_key_is_the_key() {
+        let long = format!("/{}", "x".repeat(300));
+        for (uri, host, is_plain) in [
+            ("/a?b", "one", true),
+            ("/a", "", true),
+            (&long, "one", true),
+            ("http://one/a", "", true),
+            ("https://one/a", "one", true),
+            ("/a", "One", false),
+            ("http://One/a", "", false),
+            ("http://one/a", "two", false),
+            ("ws://one/a", "one", false),
+        ] {
+            let request = http::Request::builder().uri(uri).header("host", host).body(()).expect("a request");
+            let request = request.into_parts().0;
+            let plain = PlainKey::of_get(&request);
+            assert_eq!(plain.is_some(), is_plain, "{uri} {host}");
+            if let Some(PlainKey(plain)) = plain {
+                let key = RequestKey::new(Class::Get, &request, &[], Bytes::new());
+                assert_eq!(plain.as_bytes(), key.in_one_piece().expect("one piece").as_bytes(), "{uri} {host}");
+            }
+        }
+    }
+
+    #[test]
+    fn readers_of_a_url_have_it_by_one_protocol_or_another() {
+        let over_h1 = key("/a", &[("host", "one")], &[]);
+        let over_h2 = key("https://one/a", &[], &[]);
+        let readers = over_h1.of_readers();
+        assert!(readers.contains(&over_h1) && readers.contains(&over_h2.for_class(Class::Head)));
+        assert_eq!(readers, over_h2.of_readers());
+        assert!(!readers.contains(&key("/a", &[("host", "two")], &[])));
     }
 }

@@ -165,7 +165,8 @@ impl<P> CacheLayer<P> {
     }
 
     /// How long a caller waits for the head of a response at most: then it gets an old one within its windows, or a 504.
-    /// The run goes on. Off unless told.
+    /// The run goes on. It also bounds the run of a caller who waited for a response that turned out to be personal;
+    /// requests that share nothing from the start take as long as their handler does. Off unless told.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         let layer = self.options(|options| options.timeout(timeout));

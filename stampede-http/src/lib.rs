@@ -20,9 +20,11 @@
 //! 1. **Past the layer, untouched**: `CONNECT`, upgrades, and what [`paths`](CacheLayer::paths) or
 //!    [`accept_request`](CacheLayer::accept_request) leave out.
 //! 2. **Always to the handler**: methods other than GET and HEAD, unless they are [opted in](CacheLayer::methods). If an
-//!    unsafe one succeeds, what is stored for its URL is void. Likewise requests with `If-Match` or `If-Unmodified-Since`, and
-//!    those with a body that is not a part of the key.
-//! 3. **A request with `Authorization` or `Cookie`** shares nothing and waits for nobody, unless
+//!    unsafe one succeeds, what is stored for its URL is void, whatever the protocol it was asked for by; so it is if the
+//!    caller is gone, or the handler died, and nobody knows how far it came. Likewise to the handler: requests with `If-Match` or
+//!    `If-Unmodified-Since`, conditions and ranges with other methods than GET and HEAD, and bodies that are not a part of
+//!    the key.
+//! 3. **A request with `Authorization`, `Proxy-Authorization` or `Cookie`** shares nothing and waits for nobody, unless
 //!    [`vary_on`](CacheLayer::vary_on) puts that header into the key. It may be answered by a stored response that is marked
 //!    `public`, and one that it gets itself is stored if it is.
 //! 4. **A URL known to be personal** is run for each request, for [a while](CacheLayer::personal_for).
@@ -31,7 +33,7 @@
 //! 6. **One run** is shared by all other requests of a key. The handler is asked without the conditions and ranges of the
 //!    request, so that its answer is whole. When the head of the response is there:
 //!    - If it is *personal* (`private`, `no-store`, `no-cache`, `Set-Cookie`, `Vary` on what the key leaves out, an
-//!      `Access-Control-Allow-Origin` for one origin while the key leaves out `Origin`), endless (`text/event-stream`) or
+//!      `Access-Control-Allow-Origin` for one origin while the key leaves out `Origin`), endless (`text/event-stream`, `multipart/x-mixed-replace`) or
 //!      declares to be larger than [`max_body`](CacheLayer::max_body), the caller whose run it was gets it; the others are
 //!      released at once to run on their own, in parallel; and the URL is remembered. So for a 206 or 304, which nobody asked
 //!      for, but the URL is not remembered.
@@ -47,7 +49,8 @@
 //!
 //! The first byte leaves as soon as the handler has written it, to all who wait. Those who come while a body is on its way
 //! follow it from its start. Each reads at its own pace from one copy in memory, and no client that is slow or gone holds up
-//! another, or cuts what is stored. If the handler dies, every reader gets an aborted body. Trailers are kept.
+//! another, or cuts what is stored. If the handler dies, every reader gets an aborted body. Trailers are kept, but for those
+//! that concern one caller. A body that will not be stored is given up a second after its last reader has left.
 //!
 //! A body that outgrows [`max_body`](CacheLayer::max_body) without having declared so is not stored, and goes on for those
 //! who are reading it, with that much of it in memory: from then on they move at the pace of the slowest, who is left behind,
@@ -68,7 +71,7 @@
 //!
 //! # Memory
 //!
-//! A stored response weighs about as many units as it has bytes, so a store with a `max_weight` is bounded in bytes; without
+//! A stored response weighs about as many units as it takes bytes, its share of tables included, so a store with a `max_weight` is bounded in bytes; without
 //! one, by its entries times [`max_body`](CacheLayer::max_body). What is on its way is bounded by that per run. URLs are
 //! remembered as personal in a fixed 32 KiB.
 //!
@@ -86,6 +89,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))] // a library has no business giving up
 
 mod answer;
+mod asks;
 mod body;
 mod config;
 mod control;
@@ -97,6 +101,7 @@ mod future;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzzing;
 mod headers;
+mod inner;
 mod key;
 mod layer;
 mod marks;
@@ -109,6 +114,7 @@ mod status;
 mod stream;
 mod validators;
 mod verdict;
+mod voiding;
 
 pub use body::ResponseBody;
 pub use error::BodyError;

@@ -46,9 +46,15 @@ impl Marks {
     }
 
     pub(crate) fn is_set(&self, key: &impl Hash) -> bool {
+        self.is_set_for(|| key)
+    }
+
+    /// The same for a key that is only made if there is any mark.
+    pub(crate) fn is_set_for<K: Hash>(&self, key: impl FnOnce() -> K) -> bool {
         if !self.any.load(Ordering::Relaxed) {
             return false;
         }
+        let key = &key();
         let (slot, tag) = self.slot(key);
         let mark = slot.load(Ordering::Relaxed);
         mark >> TIME_BITS == tag && mark & ((1 << TIME_BITS) - 1) > self.now()

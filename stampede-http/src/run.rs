@@ -17,15 +17,15 @@ use http_body::Body;
 use stampede_runtime::__hosting::{Fence, Hosted, Options, Tag, put_unless_voided};
 use stampede_runtime::{CircuitOpen, Timeout};
 use tokio::time::{Instant, timeout_at};
-use tower_service::Service;
 
 use crate::body::Reader;
 use crate::config::{Config, Responses};
 use crate::exchange::{Answer, Exchange, RunId, declared, expected};
 use crate::extensions::{NoCache, StoreFor, Tags};
 use crate::fill::Fill;
+use crate::inner::Inner;
 use crate::key::{Class, RequestKey};
-use crate::stream::Stream;
+use crate::stream::{PATIENCE, Stream};
 use crate::verdict::{Terms, Verdict, judge};
 
 /// Why there is no answer to be stored.
@@ -92,19 +92,12 @@ pub(crate) struct Job<S, B, RB, E> {
     /// Has been polled ready.
     pub(crate) service: S,
     pub(crate) request: Request<B>,
-    pub(crate) key: Arc<RequestKey>,
+    pub(crate) key: Arc<RequestKey<'static>>,
     pub(crate) config: Arc<Config>,
     pub(crate) slot: Weak<Slot<RB, E>>,
 }
 
-impl<S, B, RB> Job<S, B, RB, S::Error>
-where
-    S: Service<Request<B>, Response = Response<RB>>,
-    S::Error: Send + 'static,
-    RB: Body + Send + 'static,
-    RB::Data: Send,
-    RB::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+impl<S: Inner<B>, B> Job<S, B, S::Body, S::Error> {
     pub(crate) async fn run(self) -> Result<Answer, Failure> {
         let deadline = Instant::now() + self.config.run_limit();
         timeout_at(deadline, self.run_until(deadline)).await.unwrap_or(Err(Failure::RunLimit))
@@ -150,24 +143,24 @@ where
         let exchange = Exchange::new(id, &head, Arc::clone(&stream), known, &config, &key, &terms);
         let exchange = Arc::new(exchange);
         let declared = if is_head { None } else { declared(&head.headers) };
-        let mut fill = Fill::new(body, Arc::clone(&stream), declared);
-        // As far as it comes without waiting; and to the end, while nobody is waiting for it.
+        let mut fill = Fill::new(body, Arc::clone(&stream), declared, Arc::clone(&config));
+        // As far as it comes without waiting; and to the end, while nobody waits for it, and others have the old response.
         let ended = poll_fn(|cx| match fill.poll(cx) {
             Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending if hosted.is_background() && !stream.has_outgrown() => Poll::Pending,
+            Poll::Pending if hosted.is_background() && hosted.replaces() && !stream.has_outgrown() => Poll::Pending,
             Poll::Pending => Poll::Ready(false),
         });
         let ended = ended.await;
         let failed = terms.failure || stream.has_failed();
         if ended {
             drop(fill);
-            let ttl = if failed { Duration::ZERO } else { granted(&config, &hosted, &head, &exchange, terms.ttl) };
+            let ttl = granted(&config, &hosted, &head, &stream, &terms, exchange.elapsed());
             Slot::put(&slot, id, Mine::Head(head, Reader::new(&exchange)));
             settle_at_once(&hosted, &exchange, &terms, ttl);
         } else {
-            let later = Later { config, hosted: hosted.clone(), key, head: clone_of(&head), run: id, terms, deadline };
+            let (head_of_all, born) = (clone_of(&head), Instant::now());
             Slot::put(&slot, id, Mine::Head(head, Reader::new(&exchange)));
-            later.begin(fill);
+            Later { config, hosted, key, head: head_of_all, run: id, terms, born, deadline }.begin(fill);
         }
         if failed { Err(Failure::Response(exchange)) } else { Ok(Answer::Shared(exchange)) }
     }
@@ -204,11 +197,21 @@ fn clone_of(head: &response::Parts) -> response::Parts {
     copy
 }
 
-/// The TTL of a response that is complete. Zero if it is not to be stored after all.
-fn granted(config: &Config, hosted: &Hosted, head: &response::Parts, exchange: &Exchange, ttl: Duration) -> Duration {
-    let size = exchange.stream.whole().map(|whole| whole.len).filter(|_| !ttl.is_zero());
+/// The TTL of a response whose body has come to its end, this long after its head. Zero if it is not to be stored after all.
+fn granted(
+    config: &Config,
+    hosted: &Hosted,
+    head: &response::Parts,
+    stream: &Stream,
+    terms: &Terms,
+    after: Duration,
+) -> Duration {
+    let size = stream.whole().map(|whole| whole.len).filter(|_| terms.stored());
     let accepted = size.is_some_and(|size| config.accept_response.as_ref().is_none_or(|accepts| accepts(head, size)));
-    if accepted { hosted.capped(ttl) } else { Duration::ZERO }
+    if !accepted {
+        return Duration::ZERO;
+    }
+    hosted.capped(terms.ttl.min(terms.lifetime.saturating_sub(after)))
 }
 
 /// The body is there: how long the run's value is to be stored.
@@ -224,10 +227,11 @@ fn settle_at_once(hosted: &Hosted, exchange: &Exchange, terms: &Terms, ttl: Dura
 struct Later {
     config: Arc<Config>,
     hosted: Hosted,
-    key: Arc<RequestKey>,
+    key: Arc<RequestKey<'static>>,
     head: response::Parts,
     run: RunId,
     terms: Terms,
+    born: Instant,
     deadline: Instant,
 }
 
@@ -255,42 +259,44 @@ impl Later {
         tokio::spawn(async move {
             let mut settling = Settling {
                 options: self.config.options.clone(),
-                hosted: self.hosted,
+                hosted: self.hosted.clone(),
                 run: self.run,
                 ttl: Duration::ZERO,
             };
             let stream = Arc::clone(fill.stream());
-            let mut outgrown = outgrown;
+            let (mut outgrown, mut unread) = (outgrown, None::<Instant>);
             loop {
                 let step = poll_fn(|cx| match fill.poll(cx) {
                     Poll::Ready(()) => Poll::Ready(true),
                     Poll::Pending if !outgrown && stream.has_outgrown() => Poll::Ready(false),
+                    Poll::Pending if unread.is_none() && stream.is_unread() => Poll::Ready(false),
                     Poll::Pending => Poll::Pending,
                 });
-                match timeout_at(self.deadline, step).await {
+                let patience = unread.map_or(self.deadline, |since| self.deadline.min(since + PATIENCE));
+                match timeout_at(patience, step).await {
                     Ok(true) => break,
                     Ok(false) => {
-                        // Nobody is to begin any more.
-                        outgrown = true;
-                        self.config.marks().set(&*self.key, self.config.personal_for);
+                        if stream.has_outgrown() {
+                            outgrown = true;
+                            self.config.marks().set(&*self.key, self.config.personal_for);
+                        }
+                        unread = unread.or_else(|| stream.is_unread().then(Instant::now));
+                        // Nobody is to begin any more, but for those who waited for the head.
                         settling.wait().await;
                         settling.settle();
                     }
+                    Err(_) if patience < self.deadline && !stream.is_unread() => unread = None,
                     Err(_) => {
-                        fill.give_up("the handler took longer than it may");
+                        fill.give_up("the handler took longer than it may, or nobody reads what it writes");
                         break;
                     }
                 }
             }
             drop(fill);
             settling.wait().await;
-            if let Some(whole) = stream.whole().filter(|_| !self.terms.failure && !self.terms.ttl.is_zero()) {
-                let accepts =
-                    || self.config.accept_response.as_ref().is_none_or(|accepts| accepts(&self.head, whole.len));
-                if catch_unwind(AssertUnwindSafe(accepts)).unwrap_or(false) {
-                    settling.ttl = settling.hosted.capped(self.terms.ttl);
-                }
-            }
+            let Self { config, head, terms, born, .. } = &self;
+            let ttl = || granted(config, &settling.hosted, head, &stream, terms, born.elapsed());
+            settling.ttl = catch_unwind(AssertUnwindSafe(ttl)).unwrap_or_default();
             drop(settling);
         });
     }
@@ -336,7 +342,7 @@ impl Drop for Settling {
 pub(crate) struct Outside {
     pub(crate) config: Arc<Config>,
     pub(crate) responses: Responses,
-    pub(crate) key: Arc<RequestKey>,
+    pub(crate) key: RequestKey<'static>,
     pub(crate) fence: Fence,
     pub(crate) hosted: Hosted,
 }
@@ -346,29 +352,31 @@ impl Outside {
     pub(crate) fn begin<B>(self, head: &response::Parts, body: B, terms: Terms) -> Arc<Exchange>
     where
         B: Body + Send + 'static,
-        B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let Self { config, responses, key, fence, hosted } = self;
         let stream = Arc::new(Stream::new(config.max_body));
+        // The caller's interest keeps it going: what nobody reads is not worth storing here.
+        stream.is_for_readers_only();
         let len = expected(&head.headers, &body, false);
         let exchange = Exchange::new(RunId::next(), head, Arc::clone(&stream), len, &config, &key, &terms);
         let exchange = Arc::new(exchange);
-        let mut fill = Fill::new(body, stream, declared(&head.headers));
-        let (head, weak) = (clone_of(head), Arc::downgrade(&exchange));
+        let mut fill = Fill::new(body, stream, declared(&head.headers), Arc::clone(&config));
+        let (head, shared) = (clone_of(head), Arc::clone(&exchange));
         let deadline = Instant::now() + config.run_limit();
-        // The caller's interest keeps it going: what nobody reads is not worth storing here.
         tokio::spawn(async move {
-            if timeout_at(deadline, poll_fn(|cx| fill.poll(cx))).await.is_err() {
-                fill.give_up("the handler took longer than it may");
-            }
+            let ended = poll_fn(|cx| match fill.poll(cx) {
+                Poll::Pending if !shared.stream.is_unread() => Poll::Pending,
+                _ => Poll::Ready(()),
+            });
+            // Dropped before its end, it fails the stream.
+            let _ = timeout_at(deadline, ended).await;
             drop(fill);
-            let Some(exchange) = weak.upgrade() else { return };
-            let ttl = granted(&config, &hosted, &head, &exchange, terms.ttl);
+            let ttl = granted(&config, &hosted, &head, &shared.stream, &terms, shared.elapsed());
             if !ttl.is_zero() {
-                exchange.fresh_for(ttl);
+                shared.fresh_for(ttl);
                 hosted.limit_windows(terms.stale_while_revalidate, terms.stale_if_error);
-                put_unless_voided(&responses, &*key, &fence, &hosted, Answer::Shared(exchange), ttl);
+                put_unless_voided(&responses, &key, &fence, &hosted, Answer::Shared(shared), ttl);
             }
         });
         exchange

@@ -1,6 +1,5 @@
 //! How a request gets its answer: from the store, from a run that it shares, or from a run of its own.
 
-use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,20 +11,23 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use serde::Serialize;
 use stampede_runtime::__hosting::{self, Hosted};
-use tower_service::Service;
+use tokio::time::{Instant, timeout_at};
 
 use crate::answer;
+use crate::asks::Asks;
 use crate::body::{Reader, ResponseBody};
 use crate::config::Config;
 use crate::exchange::{Answer, Exchange, expected};
-use crate::key::{Class, RequestKey};
+use crate::future::Answered;
+use crate::inner::Inner;
+use crate::key::{Class, PlainKey, RequestKey};
 use crate::run::{Failure, Job, Mine, Outside, Slot};
 use crate::share;
 use crate::status::{Did, Why};
 use crate::verdict::{Verdict, judge};
-
-type Answered<B, E> = Result<Response<ResponseBody<B>>, E>;
+use crate::voiding::Voiding;
 
 pin_project! {
     /// A call of the cache, with what it throws, and whether it was answered at once.
@@ -59,37 +61,89 @@ pub(crate) struct Caller<S, B> {
     pub(crate) service: S,
     pub(crate) parts: Parts,
     pub(crate) body: B,
-    pub(crate) key: RequestKey,
+    pub(crate) asks: Asks,
 }
 
-impl<S, B, RB> Caller<S, B>
-where
-    S: Service<Request<B>, Response = Response<RB>> + Send + 'static,
-    S::Future: Send,
-    S::Error: Send + 'static,
-    B: Send + 'static,
-    RB: Body + Send + 'static,
-    RB::Data: Send,
-    RB::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    /// By the store, or by a run that it shares with others.
-    pub(crate) async fn share(self) -> Answered<RB, S::Error> {
-        let Self { config, service, parts, body, key } = self;
-        if key.class == Class::Head
-            && let Some(response) = from_get(&config, &parts, &key).await
-        {
-            return Ok(response);
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A read: by the store, or by a run that it shares with others. Hits do without the room that the rest takes.
+pub(crate) struct Read<S: Inner<B>, B> {
+    caller: Option<Caller<S, B>>,
+    shares: Option<Boxed<Answered<S::Body, S::Error>>>,
+}
+
+impl<S: Inner<B>, B> Read<S, B> {
+    pub(crate) const fn new(caller: Caller<S, B>) -> Self {
+        Self { caller: Some(caller), shares: None }
+    }
+}
+
+// Nothing is pinned within but what is boxed.
+impl<S: Inner<B>, B> Unpin for Read<S, B> {}
+
+impl<S: Inner<B>, B: Send + 'static> Future for Read<S, B> {
+    type Output = Answered<S::Body, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { caller, shares } = self.get_mut();
+        if let Some(response) = caller.as_ref().and_then(Caller::look_up) {
+            // What the service has reserved for this call is free again.
+            *caller = None;
+            return Poll::Ready(Ok(response));
         }
-        let responses = config.responses();
+        if let Some(caller) = caller.take() {
+            let key = caller.config.key(&caller.parts, Class::of(&caller.parts.method), Bytes::new()).into_owned();
+            *shares = Some(Box::pin(caller.share(key)));
+        }
+        match shares {
+            Some(call) => call.as_mut().poll(cx),
+            None => unreachable!("there is a caller, or a call"),
+        }
+    }
+}
+
+impl<S, B> Caller<S, B>
+where
+    S: Inner<B>,
+    B: Send + 'static,
+{
+    /// By the store.
+    fn look_up(&self) -> Option<Response<ResponseBody<S::Body>>> {
+        let Self { config, parts, .. } = self;
+        if parts.method == Method::GET
+            && config.is_plain()
+            && let Some(key) = PlainKey::of_get(parts)
+        {
+            return self.stored(&key, false);
+        }
+        let key = config.key(parts, Class::of(&parts.method), Bytes::new());
+        // HEAD by what is stored for GET, first.
+        let stored = if key.class == Class::Head { self.stored(&key.for_class(Class::Get), true) } else { None };
+        stored.or_else(|| self.stored(&key, false))
+    }
+
+    /// What is stored under a key; unless a refresh is due that this request has to see to.
+    fn stored(&self, key: &impl Serialize, of_another: bool) -> Option<Response<ResponseBody<S::Body>>> {
+        let Self { config, parts, asks, .. } = self;
+        __hosting::hit(config.responses(), key, |answer, due| match answer {
+            Answer::Shared(exchange) if of_another || !due => answer::stored(exchange, parts, *asks, config),
+            _ => None,
+        })
+    }
+
+    /// By a run that it shares with others, or an old response.
+    pub(crate) async fn share(self, key: RequestKey<'static>) -> Answered<S::Body, S::Error> {
+        let Self { config, service, parts, body, .. } = self;
+        let since = Instant::now();
         let tagged;
         let responses = if config.has_variants() {
-            tagged = responses.tagged([config.url_tag(&parts)]);
+            tagged = config.responses().tagged([config.url_tag(&parts)]);
             &tagged
         } else {
-            responses
+            config.responses()
         };
         // For a run, if there has to be one.
-        let mut slot: Option<Arc<Slot<RB, S::Error>>> = None;
+        let mut slot: Option<Arc<Slot<S::Body, S::Error>>> = None;
         let mut spare = Some((service, body));
         let call = responses.try_get_with(&key, || {
             let job = spare.take().map(|(service, body)| Job {
@@ -154,43 +208,42 @@ where
         // Nothing that this request could wait for: a run of its own, beside those of the others.
         let Some((service, body)) = spare.take() else { return refused(StatusCode::SERVICE_UNAVAILABLE) };
         __hosting::count_own_run(&config.store());
-        pass(&config, service, Request::from_parts(parts, body), Why::Bypass).await
+        let own = pass(&config, service, Request::from_parts(parts, body), Why::Bypass);
+        if config.timeout.is_zero() {
+            return own.await;
+        }
+        timeout_at(since + config.timeout, own).await.unwrap_or_else(|_| refused(StatusCode::GATEWAY_TIMEOUT))
     }
 
     /// By a run of its own, for it says who asks; unless what is stored is for everybody.
-    pub(crate) async fn with_credentials(self) -> Answered<RB, S::Error> {
-        let Self { config, mut service, parts, body, key } = self;
+    pub(crate) async fn with_credentials(self) -> Answered<S::Body, S::Error> {
+        let Self { config, mut service, parts, body, asks } = self;
         let responses = config.responses();
-        if let Some(Answer::Shared(exchange)) = responses.entry(&key).get().await
-            && exchange.public
-            && !exchange.stream.has_failed()
-            && let Some(reader) = Reader::new(&exchange)
-        {
-            __hosting::count_fresh(&config.store());
-            let did = did(&exchange, false, true);
-            return Ok(answer::shared(&exchange, reader, None, &parts, did, &config));
+        let key = config.key(&parts, Class::of(&parts.method), Bytes::new()).into_owned();
+        let stored = __hosting::hit(responses, &key, |answer, _| match answer {
+            Answer::Shared(exchange) if exchange.public => answer::stored(exchange, &parts, asks, &config),
+            _ => None,
+        });
+        if let Some(response) = stored {
+            return Ok(response);
         }
         __hosting::count_bypass(&config.store());
         let fence = __hosting::fence(responses, &key);
         let hosted = Hosted::enter_own(&config.store());
-        let is_plain = parts.method == Method::GET && !is_conditional(&parts);
+        let is_plain = parts.method == Method::GET && !asks.conditions;
         let response = service.call(Request::from_parts(parts.clone(), body)).await?;
         let (mut head, body) = response.into_parts();
         let said = crate::run::said(&mut head, &hosted);
-        let terms = match judge(&head, &config, said, expected(&head.headers, &body, false)) {
-            Verdict::Shared(terms) if is_plain && terms.public && !terms.failure && !terms.ttl.is_zero() => terms,
-            _ => {
-                let did = Did::Forward { why: Why::Bypass, stored: false };
-                answer::mark(&mut head.headers, &config, did);
-                return Ok(Response::from_parts(head, ResponseBody::own(body)));
-            }
+        let verdict = judge(&head, &config, said, expected(&head.headers, &body, false));
+        let (Verdict::Shared(terms), Some(fence), true) = (verdict, fence, is_plain) else {
+            return Ok(answer::own(head, body, &config, Why::Bypass));
         };
-        let Some(fence) = fence else {
-            return Ok(Response::from_parts(head, ResponseBody::own(body)));
-        };
+        if !terms.public || !terms.stored() {
+            return Ok(answer::own(head, body, &config, Why::Bypass));
+        }
         let tagged = config.has_variants().then(|| responses.tagged([config.url_tag(&parts)]));
         let responses = tagged.unwrap_or_else(|| responses.clone());
-        let outside = Outside { config: Arc::clone(&config), responses, key: Arc::new(key), fence, hosted };
+        let outside = Outside { config: Arc::clone(&config), responses, key, fence, hosted };
         let exchange = outside.begin(&head, body, terms);
         let did = Did::Forward { why: Why::Bypass, stored: true };
         match Reader::new(&exchange) {
@@ -200,45 +253,31 @@ where
     }
 
     /// By the handler, whose success voids what is stored for the URL.
-    pub(crate) async fn void(self) -> Answered<RB, S::Error> {
-        let Self { config, service, parts, body, key } = self;
-        let tag = config.has_variants().then(|| config.url_tag(&parts));
+    pub(crate) async fn void(self) -> Answered<S::Body, S::Error> {
+        let Self { config, service, parts, body, .. } = self;
+        let mut url = Voiding::new(&config, &parts);
         let response = pass(&config, service, Request::from_parts(parts, body), Why::Method).await?;
         if response.status().is_success() || response.status().is_redirection() {
-            let responses = config.responses();
-            for class in [Class::Get, Class::Head] {
-                responses.entry(&key.for_class(class)).invalidate().await;
-            }
-            if let Some(tag) = tag {
-                config.store().invalidate_tag(tag).await;
-            }
+            url.void().await;
+        } else {
+            url.leave();
         }
         Ok(response)
     }
 }
 
 /// By the service, for this request alone.
-async fn pass<S, B, RB>(config: &Config, mut service: S, request: Request<B>, why: Why) -> Answered<RB, S::Error>
+pub(crate) async fn pass<S, B>(
+    config: &Config,
+    mut service: S,
+    request: Request<B>,
+    why: Why,
+) -> Answered<S::Body, S::Error>
 where
-    S: Service<Request<B>, Response = Response<RB>>,
+    S: Inner<B>,
 {
-    let response = service.call(request).await?;
-    let (mut head, body) = response.into_parts();
-    answer::mark(&mut head.headers, config, Did::Forward { why, stored: false });
-    Ok(Response::from_parts(head, ResponseBody::own(body)))
-}
-
-/// A HEAD by what is stored for GET.
-async fn from_get<RB>(config: &Config, parts: &Parts, key: &RequestKey) -> Option<Response<ResponseBody<RB>>> {
-    let key = key.for_class(Class::Get);
-    let Some(Answer::Shared(exchange)) = config.responses().entry(&key).get().await else { return None };
-    if exchange.stream.has_failed() || __hosting::is_bypassed(&config.store()) {
-        return None;
-    }
-    let reader = Reader::new(&exchange)?;
-    __hosting::count_fresh(&config.store());
-    let did = did(&exchange, false, true);
-    Some(answer::shared(&exchange, reader, None, parts, did, config))
+    let (head, body) = service.call(request).await?.into_parts();
+    Ok(answer::own(head, body, config, why))
 }
 
 /// Once: those who wait for a run get less than it has to say.
@@ -253,7 +292,7 @@ fn warn_about_error(config: &Config) {
 }
 
 fn did(exchange: &Exchange, own: bool, at_once: bool) -> Did {
-    let ttl = exchange.ttl();
+    let ttl = exchange.ttl(Instant::now());
     if own {
         Did::Forward { why: Why::Miss, stored: exchange.stored }
     } else if at_once || ttl.is_some_and(i64::is_negative) {
@@ -261,10 +300,6 @@ fn did(exchange: &Exchange, own: bool, at_once: bool) -> Did {
     } else {
         Did::Collapse { stored: exchange.stored }
     }
-}
-
-fn is_conditional(parts: &Parts) -> bool {
-    [RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| parts.headers.contains_key(name))
 }
 
 /// A copy of a request's head for a run: what is asked of the answer by conditions and ranges is seen to here.

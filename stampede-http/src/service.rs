@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -14,13 +13,14 @@ use stampede_runtime::__hosting;
 use tower_service::Service;
 
 use crate::answer;
+use crate::asks::Asks;
 use crate::body::ResponseBody;
 use crate::config::Config;
-use crate::control::items;
-use crate::future::ResponseFuture;
+use crate::future::{Answered, ResponseFuture};
+use crate::inner::Inner;
 use crate::key::Class;
 use crate::layer::{RequestBodies, Untouched};
-use crate::serve::{Caller, collect};
+use crate::serve::{Caller, Read, collect, pass};
 use crate::status::{Did, Why};
 
 /// A service whose responses are shared between callers and stored. Made by [`CacheLayer`](crate::CacheLayer); its clones,
@@ -85,6 +85,7 @@ impl<S, P> CacheService<S, P> {
 }
 
 /// What is done about a request.
+#[derive(Clone, Copy)]
 enum Way {
     /// The layer has no business with it.
     Pass,
@@ -96,49 +97,33 @@ enum Way {
     Void,
 }
 
-fn way<B: Body>(config: &Config, parts: &Parts, body: &B, rebuilds: bool) -> Way {
+fn way<B: Body>(config: &Config, parts: &Parts, body: &B, asks: Asks, rebuilds: bool) -> Way {
     let method = &parts.method;
-    if method == Method::CONNECT || is_upgrade(&parts.headers) {
+    if method == Method::CONNECT || asks.upgrade {
         return Way::Pass;
     }
-    let opted_in = config.methods.contains(method);
-    if !opted_in {
+    if !config.methods.contains(method) {
         let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
         return if is_safe { Way::Pass } else { Way::Void };
     }
     if !config.accepts(parts) {
         return Way::Pass;
     }
-    // Preconditions are the handler's to judge.
-    if parts.headers.contains_key(IF_MATCH) || parts.headers.contains_key(IF_UNMODIFIED_SINCE) {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let is_empty = body.is_end_stream() || body.size_hint().upper() == Some(0);
+    // What a condition makes of another method is the handler's to say.
+    if asks.preconditions || asks.conditions && !reads {
         return Way::Bypass;
     }
-    if config.has_foreign_credentials(&parts.headers) {
-        return if matches!(*method, Method::GET | Method::HEAD) && is_empty(body) {
-            Way::WithCredentials
-        } else {
-            Way::Bypass
-        };
+    match (reads && is_empty, asks.credentials) {
+        (true, true) => Way::WithCredentials,
+        (true, false) => Way::Share,
+        (false, true) => Way::Bypass,
+        (false, false) => {
+            let is_short = body.size_hint().upper().is_some_and(|len| len <= config.max_request_body);
+            if rebuilds && is_short { Way::Collect } else { Way::Bypass }
+        }
     }
-    if is_empty(body) && matches!(*method, Method::GET | Method::HEAD) {
-        Way::Share
-    } else if rebuilds && body.size_hint().upper().is_some_and(|len| len <= config.max_request_body) {
-        Way::Collect
-    } else {
-        Way::Bypass
-    }
-}
-
-fn is_empty<B: Body>(body: &B) -> bool {
-    body.is_end_stream() || body.size_hint().upper() == Some(0)
-}
-
-fn is_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE)
-        || headers
-            .get_all(CONNECTION)
-            .iter()
-            .any(|line| items(line.as_bytes()).any(|item| item.eq_ignore_ascii_case(UPGRADE.as_str().as_bytes())))
 }
 
 impl<S, P, B, RB> Service<Request<B>> for CacheService<S, P>
@@ -164,67 +149,48 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let config = Arc::clone(&self.config);
         let (parts, body) = request.into_parts();
-        let way = way(&config, &parts, &body, P::REBUILDS);
+        let asks = Asks::read(&parts.headers, &config.vary_on);
+        let way = way(&config, &parts, &body, asks, P::REBUILDS);
+        let is_known = || config.marks().is_set_for(|| config.key(&parts, Class::of(&parts.method), Bytes::new()));
         if let Way::Pass = way {
             return ResponseFuture::pass(self.inner.call(Request::from_parts(parts, body)), None);
         }
-        if let Way::Bypass = way {
+        if matches!(way, Way::Bypass) || matches!(way, Way::Share | Way::WithCredentials) && is_known() {
             __hosting::count_bypass(&config.store());
             return ResponseFuture::pass(self.inner.call(Request::from_parts(parts, body)), Some(config));
         }
         // A clone takes this one's place; what is called is what was polled ready.
         let clone = self.inner.clone();
         let service = std::mem::replace(&mut self.inner, clone);
-        if let Way::Collect = way {
-            return ResponseFuture::shared(collected::<S, P, B, RB>(config, service, parts, body));
-        }
-        let key = config.key(&parts, Class::of(&parts.method), Bytes::new());
-        if !matches!(way, Way::Void) && config.marks().is_set(&key) {
-            __hosting::count_bypass(&config.store());
-            let mut service = service;
-            return ResponseFuture::pass(service.call(Request::from_parts(parts, body)), Some(config));
-        }
-        let caller = Caller { config, service, parts, body, key };
+        let caller = Caller { config, service, parts, body, asks };
         match way {
+            Way::Collect => ResponseFuture::shared(collected::<S, P, B>(caller)),
             Way::WithCredentials => ResponseFuture::shared(caller.with_credentials()),
             Way::Void => ResponseFuture::shared(caller.void()),
-            _ => ResponseFuture::shared(caller.share()),
+            _ => ResponseFuture::shared(Read::new(caller)),
         }
     }
 }
 
 /// A request whose body is a part of its key.
-async fn collected<S, P, B, RB>(
-    config: Arc<Config>,
-    mut service: S,
-    parts: Parts,
-    body: B,
-) -> Result<Response<ResponseBody<RB>>, S::Error>
+async fn collected<S, P, B>(caller: Caller<S, B>) -> Answered<S::Body, S::Error>
 where
-    S: Service<Request<B>, Response = Response<RB>> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: Inner<B>,
     P: RequestBodies<B>,
     B: Body + Send + 'static,
-    B::Data: Send,
-    RB: Body + Send + 'static,
-    RB::Data: Send,
-    RB::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let Caller { config, service, parts, body, asks } = caller;
     let did = Did::Forward { why: Why::Bypass, stored: false };
     let Some(bytes) = collect(body, config.max_request_body).await else {
         return Ok(answer::refusal(StatusCode::BAD_REQUEST, &config, did));
     };
-    let key = config.key(&parts, Class::of(&parts.method), bytes.clone());
+    let key = config.key(&parts, Class::of(&parts.method), bytes.clone()).into_owned();
     let Some(body) = P::rebuild(bytes) else {
         return Ok(answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, &config, did));
     };
     if config.marks().is_set(&key) {
         __hosting::count_bypass(&config.store());
-        let response = service.call(Request::from_parts(parts, body)).await?;
-        let (mut head, body) = response.into_parts();
-        answer::mark(&mut head.headers, &config, did);
-        return Ok(Response::from_parts(head, ResponseBody::own(body)));
+        return pass(&config, service, Request::from_parts(parts, body), Why::Bypass).await;
     }
-    Caller { config, service, parts, body, key }.share().await
+    Caller { config, service, parts, body, asks }.share(key).await
 }

@@ -2,17 +2,20 @@
 //!
 //! Invariants:
 //!
-//! 1. Chunks are only ever added at the end, and bear the offset that they begin at. Up to `limit` bytes (with what each
-//!    chunk costs besides) all of them are kept: a reader can begin, and be, anywhere, and nobody waits for anybody.
+//! 1. Chunks are only ever added at the end, and bear the offset that they begin at; many small ones are put together. Up to
+//!    `limit` bytes (with what each chunk costs besides) all of them are kept: a reader can begin, and be, anywhere, and
+//!    nobody waits for anybody.
 //! 2. A body beyond `limit` has outgrown it for good: it is not stored, nobody can begin any more who missed its start,
 //!    and chunks that all readers have passed are let go. The producer then keeps to `limit` bytes between the slowest
 //!    reader and itself. If somebody is out of bytes meanwhile, those who hold it up have [`PATIENCE`] to move on; then
 //!    they are left behind, with an error.
 //! 3. The end is set once, and is final: complete, with trailers or without, or failed. Every reader that has not been left
 //!    behind sees it after the last byte, and nobody sees a complete end of a failed body.
-//! 4. A body that is complete and has not outgrown its limit is published in `whole`, which is read without the lock.
-//! 5. A body that is for its readers only is given up when the last one leaves, and one that has lost its start likewise.
-//!    Whoever comes before the producer has noticed has come in time.
+//! 4. A body that is complete and has not outgrown its limit is moved to `whole`, under the lock, and read there without
+//!    it by those who begin after that.
+//! 5. A body is given up when nobody can have an interest in it any more: nobody holds its `Exchange`, or it has lost its
+//!    start and its last reader. One that is for readers only says when nobody reads it (`is_unread`): callers who waited
+//!    for its head may still be on their way.
 //! 6. Wakers are woken, and bytes and errors dropped, outside the lock.
 
 use std::collections::VecDeque;
@@ -20,16 +23,23 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::error::BodyError;
 
-/// How long a reader may hold up the others of a body that has outgrown its limit.
+/// How long a reader may hold up the others of a body that has outgrown its limit, and a body that is for readers only goes on
+/// without any.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a chunk costs besides its bytes.
 const OVERHEAD: usize = 64;
+
+/// A chunk of fewer bytes is small: copies of it are cheap, and what it is a slice of may be large.
+const SMALL: usize = 1024;
+
+/// So many small chunks in a row become one.
+const MANY: usize = 64;
 
 /// A body under way, or at its end.
 #[derive(Debug)]
@@ -53,6 +63,8 @@ pub(crate) struct Whole {
 #[derive(Debug, Default)]
 struct State {
     chunks: VecDeque<Chunk>,
+    /// How many of the last chunks are small, and have not been put together.
+    small: usize,
     /// What the chunks kept cost.
     cost: usize,
     /// All bytes so far, and the offset that the next chunk begins at.
@@ -61,10 +73,20 @@ struct State {
     end: Option<Result<Option<HeaderMap>, BodyError>>,
     readers: Vec<Option<Place>>,
     producer: Option<Waker>,
-    /// It is of use to its readers only, and is given up when the last one leaves.
-    ephemeral: bool,
+    purpose: Purpose,
     /// Nobody has a use for the body any more.
     abandoned: bool,
+}
+
+/// Whom a body is of use to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Purpose {
+    /// It is stored in the end.
+    #[default]
+    Everybody,
+    Readers,
+    /// It was for readers only, and they have left.
+    Nobody,
 }
 
 #[derive(Debug, Default)]
@@ -105,9 +127,14 @@ impl Stream {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The body is not going to be stored: it is given up when its last reader leaves.
+    /// The body is not going to be stored, or not if nobody reads it.
     pub(crate) fn is_for_readers_only(&self) {
-        self.lock().ephemeral = true;
+        self.lock().purpose = Purpose::Readers;
+    }
+
+    /// Whether a body is for readers only, and has none any more.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.whole.get().is_none() && self.lock().purpose == Purpose::Nobody
     }
 
     /// The body, if it is complete and all there.
@@ -142,32 +169,32 @@ impl Stream {
             return;
         }
         let mut state = self.lock();
-        let start = state.len;
-        state.len += bytes.len() as u64;
-        state.cost += bytes.len() + OVERHEAD;
-        state.chunks.push_back((start, bytes));
+        let apart = state.add(bytes);
         state.outgrown |= state.cost > self.limit;
         let passed = state.trim();
         let wakers = state.wakers();
         drop(state);
-        drop(passed);
+        drop((apart, passed));
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// The body is over; with trailers, if there are any, or by an error. Only the first end counts.
     pub(crate) fn end(&self, end: Result<Option<HeaderMap>, BodyError>) {
         let mut state = self.lock();
+        let mut apart = VecDeque::new();
         if state.end.is_none() {
             if let Ok(trailers) = &end
                 && !state.outgrown
             {
                 let chunks = merged(&state.chunks);
                 let _ = self.whole.set(Whole { chunks, len: state.len, trailers: trailers.clone() });
+                apart = std::mem::take(&mut state.chunks);
             }
             state.end = Some(end);
         }
         let wakers = state.wakers();
         drop(state);
+        drop(apart);
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -216,21 +243,21 @@ impl Stream {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// A reader at this offset; `None` if what is there has been let go, or all of it has been given up.
+    /// A reader at this offset; `None` if what is there has been let go.
     pub(crate) fn read_from(self: &Arc<Self>, offset: u64) -> Option<Cursor> {
+        let of_whole = || Cursor { stream: Arc::clone(self), offset, place: None };
         if self.whole.get().is_some() {
-            return Some(Cursor { stream: Arc::clone(self), offset, place: None });
+            return Some(of_whole());
         }
         let mut state = self.lock();
+        if self.whole.get().is_some() {
+            return Some(of_whole());
+        }
         if state.chunks.front().map_or(state.len, |(start, _)| *start) > offset {
             return None;
         }
-        if state.abandoned {
-            if state.end.is_some() {
-                return None;
-            }
-            // In time: the producer has not been there yet.
-            state.abandoned = false;
+        if state.purpose == Purpose::Nobody {
+            state.purpose = Purpose::Readers;
         }
         let place = Some(Place { offset, ..Place::default() });
         let index = state.readers.iter().position(Option::is_none).unwrap_or(state.readers.len());
@@ -248,9 +275,27 @@ impl State {
         self.readers.iter_mut().flatten().filter_map(|place| place.waker.take()).collect()
     }
 
-    /// Whether a reader is out of bytes.
+    /// Adds a chunk. Gives those back that have become one.
+    fn add(&mut self, bytes: Bytes) -> Vec<Chunk> {
+        self.small = if bytes.len() < SMALL { self.small + 1 } else { 0 };
+        self.cost += bytes.len() + OVERHEAD;
+        let start = self.len;
+        self.len += bytes.len() as u64;
+        self.chunks.push_back((start, bytes));
+        if self.small < MANY {
+            return Vec::new();
+        }
+        self.small = 0;
+        // Some may have been let go.
+        let apart = self.chunks.split_off(self.chunks.len().saturating_sub(MANY));
+        self.cost -= OVERHEAD * (apart.len() - 1);
+        self.chunks.extend(apart.front().map(|(start, _)| (*start, joined(&apart))));
+        apart.into()
+    }
+
+    /// Whether a reader is out of bytes: it waits for the next ones, or for some beyond.
     fn is_waited_for(&self) -> bool {
-        self.readers.iter().flatten().any(|place| place.offset == self.len && place.waker.is_some())
+        self.readers.iter().flatten().any(|place| place.offset >= self.len && place.waker.is_some())
     }
 
     /// Lets go of what all readers have passed, if not everything is to be kept.
@@ -271,22 +316,27 @@ impl State {
 
     /// The producer, if it may have to know that a reader has moved on, or waits, or is gone.
     fn producer_to_wake(&mut self) -> Option<Waker> {
-        if self.outgrown || self.abandoned { self.producer.take() } else { None }
+        let wanted = self.outgrown || self.abandoned || self.purpose == Purpose::Nobody;
+        if wanted { self.producer.take() } else { None }
     }
 }
 
-/// The chunks of a complete body; many small ones as one.
+/// The chunks of a complete body; small ones as one.
 fn merged(chunks: &VecDeque<Chunk>) -> Box<[Chunk]> {
-    const SMALL: usize = 4096;
     let len: usize = chunks.iter().map(|(_, bytes)| bytes.len()).sum();
-    if chunks.len() > 1 && len / chunks.len() < SMALL {
-        let mut all = BytesMut::with_capacity(len);
-        for (_, bytes) in chunks {
-            all.extend_from_slice(bytes);
-        }
-        return Box::new([(0, all.freeze())]);
+    if len > 0 && len / chunks.len() < 4 * SMALL {
+        return Box::new([(0, joined(chunks))]);
     }
     chunks.iter().cloned().collect()
+}
+
+/// A copy in one piece.
+fn joined(chunks: &VecDeque<Chunk>) -> Bytes {
+    let mut all = Vec::with_capacity(chunks.iter().map(|(_, bytes)| bytes.len()).sum());
+    for (_, bytes) in chunks {
+        all.extend_from_slice(bytes);
+    }
+    all.into()
 }
 
 /// What there is at an offset, up to the end of its chunk.
@@ -304,6 +354,21 @@ fn at<'c>(offset: u64, len: usize, chunk: impl Fn(usize) -> Option<&'c Chunk>) -
 impl Whole {
     fn at(&self, offset: u64) -> Option<Bytes> {
         at(offset, self.chunks.len(), |index| self.chunks.get(index))
+    }
+
+    /// The bytes, if they are in one piece and there is nothing else.
+    pub(crate) fn alone(&self) -> Option<Bytes> {
+        match &*self.chunks {
+            _ if self.trailers.is_some() => None,
+            [] => Some(Bytes::new()),
+            [(_, bytes)] => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+
+    /// The length, if there are no trailers, which leave no room for it.
+    pub(crate) fn len_alone(&self) -> Option<u64> {
+        if self.trailers.is_some() { None } else { Some(self.len) }
     }
 
     /// The bytes, chunk by chunk.
@@ -341,17 +406,26 @@ impl Cursor {
         }
     }
 
+    /// What is next, if the body is complete.
+    fn next_of_whole(&mut self) -> Option<Next> {
+        let whole = self.stream.whole.get()?;
+        Some(match whole.at(self.offset) {
+            Some(bytes) => {
+                self.offset += bytes.len() as u64;
+                Next::Bytes(bytes)
+            }
+            None => Next::End(whole.trailers.clone()),
+        })
+    }
+
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
-        if let Some(whole) = self.stream.whole.get() {
-            return Poll::Ready(match whole.at(self.offset) {
-                Some(bytes) => {
-                    self.offset += bytes.len() as u64;
-                    Next::Bytes(bytes)
-                }
-                None => Next::End(whole.trailers.clone()),
-            });
+        let stream = Arc::clone(&self.stream);
+        // The end moves the bytes under the lock: who began before it looks for them under the lock.
+        let guard = self.place.map(|_| stream.lock());
+        if let Some(next) = self.next_of_whole() {
+            return Poll::Ready(next);
         }
-        let mut guard = self.stream.lock();
+        let mut guard = guard.unwrap_or_else(|| stream.lock());
         let state = &mut *guard;
         let place = self.place.and_then(|index| state.readers.get_mut(index)).and_then(Option::as_mut);
         // Whoever began before the end has a place.
@@ -390,8 +464,11 @@ impl Drop for Cursor {
         let place = state.readers.get_mut(index).and_then(Option::take);
         // What has lost its start has no readers to come.
         let is_cut = state.outgrown && state.chunks.front().is_none_or(|(start, _)| *start > 0);
-        if (state.ephemeral || is_cut) && state.readers.iter().all(Option::is_none) {
-            state.abandoned = true;
+        if state.readers.iter().all(Option::is_none) {
+            state.abandoned |= is_cut;
+            if state.purpose == Purpose::Readers {
+                state.purpose = Purpose::Nobody;
+            }
         }
         let passed = state.trim();
         let producer = state.producer_to_wake();
@@ -400,3 +477,6 @@ impl Drop for Cursor {
         producer.into_iter().for_each(Waker::wake);
     }
 }
+
+#[cfg(test)]
+mod tests;

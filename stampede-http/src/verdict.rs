@@ -3,7 +3,7 @@
 //! 1. A 206 or 304 answers what its own request asked, and a 101 is no response at all: it is for its caller alone.
 //! 2. So is one that is personal, by `private`, `no-store`, `no-cache`, `Set-Cookie`, a `Vary` on what the key leaves out,
 //!    or an `Access-Control-Allow-Origin` for one origin while the key leaves out `Origin`; and an endless one
-//!    (`text/event-stream`), or one that declares more than `max_body`. The URL is remembered.
+//!    (`text/event-stream`, `multipart/x-mixed-replace`), or one that declares more than `max_body`. The URL is remembered.
 //! 3. A 5xx is a failure, unless the application gives its status a TTL: it is shared with those who wait for it.
 //! 4. Everything else is shared, and stored for the TTL of its status, unless the handler says otherwise, and for no longer
 //!    than its headers allow.
@@ -35,6 +35,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Terms {
     /// Zero: not at all.
     pub(crate) ttl: Duration,
+    /// How long its headers say that it is fresh, from now on: a body that takes its time uses that up.
+    pub(crate) lifetime: Duration,
     pub(crate) stale_while_revalidate: Duration,
     pub(crate) stale_if_error: Duration,
     pub(crate) public: bool,
@@ -77,6 +79,7 @@ pub(crate) fn judge(head: &response::Parts, config: &Config, said: Option<Durati
     };
     Verdict::Shared(Terms {
         ttl: ttl.min(lifetime),
+        lifetime,
         stale_while_revalidate: window(control.stale_while_revalidate),
         stale_if_error: window(control.stale_if_error),
         public: control.public,
@@ -99,7 +102,9 @@ fn is_personal(control: &Control, headers: &HeaderMap, config: &Config) -> bool 
 fn is_endless(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| {
         let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+        [&b"text/event-stream"[..], b"multipart/x-mixed-replace"]
+            .iter()
+            .any(|endless| kind.trim_ascii().eq_ignore_ascii_case(endless))
     })
 }
 
@@ -139,6 +144,7 @@ mod tests {
             ("access-control-allow-origin", "https://a.example"),
             ("access-control-allow-credentials", "true"),
             ("content-type", "text/event-stream; charset=utf-8"),
+            ("content-type", "multipart/x-mixed-replace;boundary=x"),
         ] {
             assert_eq!(verdict(&config, 200, &[line], None), Verdict::Exclusive { remembered: true }, "{line:?}");
             assert_eq!(verdict(&config, 503, &[line], None), Verdict::Exclusive { remembered: false }, "{line:?}");

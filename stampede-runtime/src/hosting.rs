@@ -17,7 +17,7 @@ use crate::call::Id;
 use crate::context;
 use crate::key::KeyBuf;
 use crate::memory::Stored;
-use crate::policy::{Lifetime, Options};
+use crate::policy::{Age, Lifetime, Mode, Options};
 use crate::random;
 use crate::reply::Value;
 use crate::run::Run;
@@ -48,19 +48,27 @@ pub fn count_bypass(store: &Store) {
     store.flights().counters.call(Outcome::Bypass);
 }
 
-/// Counts a call that a fresh value answered, whose cache was not called for it.
-pub fn count_fresh(store: &Store) {
-    store.flights().counters.call(Outcome::Fresh);
+/// What `take` makes of the value under a key that is fresh: the answer to a call, which is counted. `take` is told whether a
+/// refresh is due. `None` if there is no such value, the store is switched off, or a wrapper wishes for something else.
+pub fn hit<V: Value, X, K: Serialize + ?Sized, T>(
+    cache: &Cache<V, X>,
+    key: &K,
+    take: impl FnOnce(&V, bool) -> Option<T>,
+) -> Option<T> {
+    if !matches!(context::mode(), Mode::Normal | Mode::NoStale) || cache.store.is_bypassed() {
+        return None;
+    }
+    let key = KeyBuf::encode(cache.id.space, key).ok()?;
+    let (stored, age) = cache.store.look_up(key.as_bytes())?;
+    let value = stored.downcast::<V>().filter(|_| age.is_fresh())?;
+    let taken = take(value, age == Age::Due)?;
+    cache.store.flights().counters.call(Outcome::Fresh);
+    Some(taken)
 }
 
 /// Counts a run outside all flights, of a call that a flight could not answer.
 pub fn count_own_run(store: &Store) {
     store.flights().counters.run(RunResult::NoCache);
-}
-
-/// Whether the store is switched off.
-pub fn is_bypassed(store: &Store) -> bool {
-    store.is_bypassed()
 }
 
 /// The moment before which a value has to be known that is going to be stored by [`put_unless_voided`].
@@ -187,6 +195,11 @@ impl Hosted {
     /// Whether nobody waits for the run.
     pub fn is_background(&self) -> bool {
         self.run.waiters() == 0
+    }
+
+    /// Whether there is an older value under the run's key, which may be of use until this one is.
+    pub fn replaces(&self) -> bool {
+        !self.run.key.is_empty() && self.store.look_up(&self.run.key).is_some()
     }
 
     /// Whether the run has ended, and what was to be stored is.

@@ -58,8 +58,7 @@ pub use wrappers::{Wrapped, fresh, no_stale, uncached};
 #[doc(hidden)]
 pub mod __hosting {
     pub use crate::hosting::{
-        Fence, Hosted, Tag, cache, count_bypass, count_fresh, count_own_run, fence, is_bypassed, name,
-        put_unless_voided, store,
+        Fence, Hosted, Tag, cache, count_bypass, count_own_run, fence, hit, name, put_unless_voided, store,
     };
     pub use crate::policy::Options;
 }

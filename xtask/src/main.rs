@@ -54,6 +54,10 @@ fn dispatch(args: &[&str]) -> Result<(), String> {
 }
 
 fn bench(args: &[&str]) -> Result<(), String> {
+    let filter = args.iter().skip_while(|arg| **arg != "--filter").nth(1);
+    if filter.is_none_or(|filter| "http".contains(filter)) {
+        prerequisites::provide_meters()?;
+    }
     process::run_with_args("cargo run --profile bench -p stampede-benches --", args)
 }
 

@@ -21,6 +21,12 @@ const TOOLS: &[Tool] = &[
     Tool { command: "redis-sentinel", debian: "redis-sentinel", why: "the tests of the Redis tier fail over" },
 ];
 
+/// What measures the HTTP layer.
+const METERS: &[Tool] = &[
+    Tool { command: "valgrind", debian: "valgrind", why: "callgrind counts the instructions of a server" },
+    Tool { command: "wrk", debian: "wrk", why: "it measures the latency of a server" },
+];
+
 /// Components of the toolchain, and the cargo command by which each is found.
 const COMPONENTS: &[(&str, &str)] = &[("rustfmt", "fmt"), ("clippy", "clippy")];
 
@@ -37,11 +43,19 @@ pub(crate) fn provide() -> Result<(), String> {
         }
     }
     miri::provide();
+    provide_tools(TOOLS)
+}
 
-    for tool in TOOLS.iter().filter(|tool| on_path(tool.command)) {
+/// The same for what the benchmarks of the HTTP layer need.
+pub(crate) fn provide_meters() -> Result<(), String> {
+    provide_tools(METERS)
+}
+
+fn provide_tools(tools: &[Tool]) -> Result<(), String> {
+    for tool in tools.iter().filter(|tool| on_path(tool.command)) {
         println!("{}: found", tool.command);
     }
-    let missing = self::missing();
+    let missing = self::missing(tools);
     if missing.is_empty() {
         return Ok(());
     }
@@ -54,12 +68,12 @@ pub(crate) fn provide() -> Result<(), String> {
     run(&format!("{apt_get} update"))?;
     run(&format!("{apt_get} install -y {packages}"))?;
 
-    let missing = self::missing();
+    let missing = self::missing(tools);
     if missing.is_empty() { Ok(()) } else { Err(complaint(&missing)) }
 }
 
-fn missing() -> Vec<&'static Tool> {
-    TOOLS.iter().filter(|tool| !on_path(tool.command)).collect()
+fn missing(tools: &[Tool]) -> Vec<&Tool> {
+    tools.iter().filter(|tool| !on_path(tool.command)).collect()
 }
 
 /// How to call apt-get with the right to install, where it exists and that right can be had.

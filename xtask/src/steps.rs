@@ -23,7 +23,7 @@ pub(crate) const STEPS: &[Step] = &[
     ("doc tests", || command("cargo test --workspace --all-features --doc")),
     ("examples", examples::run_all),
     // Empty under debug assertions, so `tests` does not run it a first time.
-    ("memory", || command("cargo test --release --test memory")),
+    ("memory", || command("cargo test --release -p stampede-rs -p stampede-http --test memory")),
     // A taste of it; alone, it takes a minute.
     ("soak", || command("cargo run --release -p stampede-soak -- --seconds 5")),
     ("docs", docs),

@@ -172,3 +172,20 @@ async fn a_head_says_what_get_would() {
     }
     assert_eq!(origin.runs(), 2);
 }
+
+/// Nobody has told how long GET's body is, and what HEAD's own is does not say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_of_its_own_claims_nothing_about_a_body_that_it_has_not_seen() {
+    let origin = Origin::open(|_, request| {
+        let (feed, body) = fed();
+        feed.send(if request.method() == "HEAD" { "" } else { "text" });
+        Response::new(Body::new(body))
+    });
+    let server = origin.serve(CacheLayer::new(TTL).etag(true)).await;
+    for _ in 0..2 {
+        let head = server.send(request("HEAD", "/", &[])).await;
+        assert_eq!((head.header("content-length"), head.header("etag")), ("", ""));
+    }
+    assert_eq!(origin.runs(), 1);
+    assert_eq!(server.get("/").await.text(), "text");
+}

@@ -20,7 +20,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use stampede::Store;
 use stampede::http::CacheLayer;
 use tokio::net::{TcpListener, TcpStream};
@@ -62,7 +63,7 @@ impl Origin {
         self.0.runs.load(SeqCst)
     }
 
-    async fn answer(self, request: Request) -> Response {
+    pub(crate) async fn answer(self, request: Request) -> Response {
         let run = self.0.runs.fetch_add(1, SeqCst) + 1;
         self.0.gate.acquire().await.expect("an open gate").forget();
         (self.0.respond)(run, request)
@@ -148,6 +149,23 @@ impl Server {
             let _ = connection.await;
         });
         client
+    }
+
+    pub(crate) async fn connect_h2(&self) -> http2::SendRequest<Full<Bytes>> {
+        let stream = TcpStream::connect(self.addr).await.expect("a connection");
+        let (client, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a handshake");
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        client
+    }
+
+    /// One of many requests that may be under way on a connection.
+    pub(crate) async fn send_h2(&self, client: &mut http2::SendRequest<Full<Bytes>>, method: &str, path: &str) -> Read {
+        let uri = format!("http://{}{path}", self.addr);
+        let request = request(method, &uri, &[]).version(http::Version::HTTP_2).body(Full::default());
+        read(client.send_request(request.expect("a request")).await.expect("a response")).await.expect("a body")
     }
 
     /// The head of the response; the body is yet to be read.

@@ -3,9 +3,12 @@
 mod client;
 mod conditional;
 mod contract;
+mod crowds;
+mod disconnects;
 mod harness;
 mod memory;
 mod personal;
 mod policies;
 mod sharing;
 mod streaming;
+mod voiding;

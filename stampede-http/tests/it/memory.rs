@@ -1,4 +1,4 @@
-//! Bounds: of URLs, of readers, of what is on its way.
+//! Bounds of what is on its way. (Those that take a crowd are in `tests/memory.rs`.)
 
 use bytes::Bytes;
 use http::Response;
@@ -9,33 +9,6 @@ use stampede::http::CacheLayer;
 use tower::{Layer, ServiceExt};
 
 use crate::harness::{TTL, empty, fed, read, service};
-
-#[tokio::test]
-async fn two_hundred_thousand_urls_take_no_more_than_the_store_holds() {
-    let inner = service(|request: http::Request<_>| {
-        let text = request.uri().path().to_owned();
-        let mut response = Response::new(http_body_util::Full::from(text));
-        if request.uri().path().ends_with('7') {
-            response.headers_mut().insert("cache-control", "private".parse().unwrap());
-        }
-        std::future::ready(response)
-    });
-    let store = Store::builder().max_entries(100_000).max_weight(1_000_000).build();
-    let service = CacheLayer::new(TTL).store(&store).layer(inner);
-    // As many take a while without optimisation.
-    let urls = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
-    for n in 0..urls {
-        let path = format!("/{n}");
-        let response = service.clone().oneshot(empty("GET", &path, &[])).await.unwrap();
-        if n % 1000 == 0 {
-            assert_eq!(read(response).await.unwrap().text(), path);
-        }
-    }
-    let stats = store.stats();
-    // Each weighs some six hundred bytes.
-    assert!((100..2_000).contains(&stats.entries), "{stats:?}");
-    assert_eq!((stats.in_flight, stats.waiting), (0, 0));
-}
 
 #[tokio::test(start_paused = true)]
 async fn an_endless_body_keeps_to_its_bound_and_to_the_pace_of_its_readers() {
@@ -72,4 +45,30 @@ async fn an_endless_body_keeps_to_its_bound_and_to_the_pace_of_its_readers() {
     while !feed.is_closed() {
         tokio::task::yield_now().await;
     }
+}
+
+/// What a client reads from a socket are slices of large buffers.
+#[tokio::test]
+async fn a_small_body_does_not_keep_the_buffer_that_it_is_a_slice_of() {
+    struct Large(Vec<u8>, #[expect(dead_code, reason = "it counts")] std::sync::Arc<()>);
+    impl AsRef<[u8]> for Large {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let alive = std::sync::Arc::new(());
+    let inner = service({
+        let alive = std::sync::Arc::clone(&alive);
+        move |_: http::Request<_>| {
+            let large = Bytes::from_owner(Large(vec![b'x'; 1 << 20], std::sync::Arc::clone(&alive)));
+            std::future::ready(Response::new(http_body_util::Full::from(large.slice(10..20))))
+        }
+    });
+    let store = Store::builder().build();
+    let service = CacheLayer::new(TTL).store(&store).layer(inner);
+    for _ in 0..2 {
+        let response = service.clone().oneshot(empty("GET", "/", &[])).await.unwrap();
+        assert_eq!(read(response).await.unwrap().text(), "xxxxxxxxxx");
+    }
+    assert_eq!((std::sync::Arc::strong_count(&alive), store.stats().entries), (2, 1), "the handler's, and ours");
 }

@@ -352,3 +352,46 @@ async fn a_url_is_personal_for_a_while_only() {
     call().await.unwrap();
     assert_eq!(runs.load(SeqCst), 4, "then one request asks again, and others share");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_switched_off_and_wrappers_hold_for_those_who_say_who_they_are() {
+    use tower::{Layer, ServiceExt};
+    let runs = Arc::new(AtomicUsize::new(0));
+    let inner = crate::harness::service({
+        let runs = Arc::clone(&runs);
+        move |_| {
+            let run = runs.fetch_add(1, SeqCst) + 1;
+            let mut response = http::Response::new(http_body_util::Full::from(run.to_string()));
+            response.headers_mut().insert("cache-control", HeaderValue::from_static("public"));
+            std::future::ready(response)
+        }
+    });
+    let store = stampede::Store::builder().build();
+    let service = CacheLayer::new(TTL).store(&store).layer(inner);
+    for (method, lines) in [("GET", &[("cookie", "a")][..]), ("HEAD", &[]), ("GET", &[])] {
+        let call = || async { service.clone().oneshot(crate::harness::empty(method, "/", lines)).await.unwrap() };
+        store.clear().await;
+        service.clone().oneshot(crate::harness::empty("GET", "/", &[])).await.unwrap();
+        let before = runs.load(SeqCst);
+        call().await;
+        assert_eq!(runs.load(SeqCst), before, "{method} {lines:?}: from the store");
+        stampede::uncached(call()).await;
+        assert_eq!(runs.load(SeqCst), before + 1, "{method} {lines:?}: uncached");
+        stampede::fresh(call()).await;
+        assert_eq!(runs.load(SeqCst), before + 2, "{method} {lines:?}: fresh");
+        store.bypass(true);
+        call().await;
+        assert_eq!(runs.load(SeqCst), before + 3, "{method} {lines:?}: bypass");
+        store.bypass(false);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_for_a_proxy_are_credentials() {
+    let origin = greeting(&[]);
+    let server = origin.serve(CacheLayer::new(TTL)).await;
+    for _ in 0..2 {
+        let read = server.get_with("/me", &[("proxy-authorization", "a")]).await;
+        assert_eq!(read.cache_status(), "stampede; fwd=bypass");
+    }
+}

@@ -327,3 +327,87 @@ async fn a_refresh_that_dies_in_its_body_leaves_the_old_response_in_use() {
     }
     assert_eq!((get().await.as_str(), runs.load(SeqCst)), ("3", 3));
 }
+
+/// What a response says about its lifetime, it says when it begins.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_takes_its_time_uses_up_what_its_head_grants() {
+    for (lines, ttl) in [
+        (&[][..], "ttl=10"),
+        (&[("cache-control", "max-age=100")], "ttl=10"),
+        (&[("cache-control", "max-age=10")], "ttl=6"),
+        (&[("cache-control", "max-age=3")], "none"),
+    ] {
+        let (feed, body) = crate::harness::fed();
+        let body = Arc::new(std::sync::Mutex::new(Some(body)));
+        let inner = tower::service_fn(move |_: Request<Empty<Bytes>>| {
+            let mut response = Response::new(body.lock().unwrap().take().unwrap_or_else(|| crate::harness::fed().1));
+            for (name, value) in lines {
+                response.headers_mut().append(*name, value.parse().unwrap());
+            }
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        let store = Store::builder().build();
+        let service = CacheLayer::new(TTL).store(&store).layer(inner);
+        let get = || service.clone().oneshot(empty("GET", "/", &[]));
+        let first = get().await.unwrap();
+        advance(Duration::from_secs(4)).await;
+        feed.send("x");
+        drop(feed);
+        read(first).await.unwrap();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let next = get().await.unwrap();
+        let status = next.headers()["cache-status"].to_str().unwrap().to_owned();
+        if ttl == "none" {
+            assert!(status.contains("fwd=miss"), "{lines:?}: {status}");
+        } else {
+            assert!(status.ends_with(ttl), "{lines:?}: {status}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_released_to_run_on_its_own_has_the_rest_of_its_time() {
+    let site = site(CacheLayer::new(TTL).timeout(Duration::from_secs(3)), &[("cache-control", "private")]);
+    site.shut_gate();
+    let start = Instant::now();
+    let callers = async {
+        tokio::join!(site.get(), site.get(), async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            site.gate.add_permits(1);
+        })
+    };
+    let (leader, follower, ()) = tokio::time::timeout(WINDOW, callers).await.expect("an answer to both");
+    assert_eq!((leader.status.as_u16(), follower.status.as_u16()), (200, 504));
+    assert_eq!(start.elapsed().as_secs(), 3);
+}
+
+/// Headers of hits are made once, and given as long as they are right.
+#[tokio::test(start_paused = true)]
+async fn age_and_ttl_are_right_at_any_time() {
+    let (feed, body) = crate::harness::fed();
+    let body = Arc::new(std::sync::Mutex::new(Some(body)));
+    let inner = tower::service_fn(move |_: Request<Empty<Bytes>>| {
+        let body = body.lock().unwrap().take().expect("one run");
+        std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+    });
+    let store = Store::builder().build();
+    let service = CacheLayer::new(TTL).store(&store).layer(inner);
+    let get = || service.clone().oneshot(empty("GET", "/", &[]));
+    let head = Instant::now();
+    let first = get().await.unwrap();
+    // So that age and TTL do not change at the same instants.
+    advance(Duration::from_millis(300)).await;
+    drop(feed);
+    read(first).await.unwrap();
+    let end = Instant::now();
+    while end.elapsed() < TTL {
+        let left = TTL.saturating_sub(end.elapsed());
+        let response = get().await.unwrap();
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("age"), head.elapsed().as_secs().to_string());
+        assert_eq!(header("cache-status"), format!("stampede; hit; ttl={}", left.as_secs()));
+        advance(Duration::from_millis(50)).await;
+    }
+}

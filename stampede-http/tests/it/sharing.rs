@@ -38,54 +38,6 @@ async fn repro_keys_that_leave_out_half_of_the_request() {
     assert_eq!(server.get("/a?x=2").await.text(), "3");
 }
 
-/// So many callers at once, without sockets, which are scarcer than callers.
-fn crowd(app: &axum::Router, callers: usize) -> JoinSet<(StatusCode, bytes::Bytes)> {
-    let mut crowd = JoinSet::new();
-    for _ in 0..callers {
-        let app = app.clone();
-        crowd.spawn(async move {
-            let request = http::Request::get("/").body(Body::empty()).unwrap();
-            let response = tower::ServiceExt::oneshot(app, request).await.unwrap();
-            (response.status(), axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap())
-        });
-    }
-    crowd
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_requests_for_a_cold_url_are_one_run() {
-    let origin = Origin::gated(|run, _| numbered(run));
-    let store = stampede::Store::builder().build();
-    let mut callers = crowd(&origin.app().layer(CacheLayer::new(TTL).store(&store)), 10_000);
-    until(|| store.stats().waiting == 10_000).await;
-    origin.open_gate(1);
-    while let Some(answer) = callers.join_next().await {
-        assert_eq!(answer.unwrap(), (StatusCode::OK, "1".into()));
-    }
-    assert_eq!((origin.runs(), store.stats().runs_saved()), (1, 9_999));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_callers_of_a_503_are_one_run() {
-    let origin = Origin::gated(|run, _| {
-        let mut response = numbered(run);
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        response
-    });
-    let store = stampede::Store::builder().build();
-    let app = origin.app().layer(CacheLayer::new(TTL).store(&store));
-    let mut callers = crowd(&app, 1000);
-    until(|| store.stats().waiting == 1000).await;
-    origin.open_gate(1);
-    while let Some(answer) = callers.join_next().await {
-        assert_eq!(answer.unwrap(), (StatusCode::SERVICE_UNAVAILABLE, "1".into()));
-    }
-    assert_eq!(origin.runs(), 1);
-    origin.open_gate(1);
-    let mut next = crowd(&app, 1);
-    assert_eq!(next.join_next().await.unwrap().unwrap().1, "2", "it is not stored");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_on_sockets_share_a_run() {
     let origin = Origin::gated(|run, _| numbered(run));

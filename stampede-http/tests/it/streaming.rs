@@ -9,7 +9,7 @@ use stampede::http::CacheLayer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Origin, TTL, chunk, fed, numbered, read, request, streaming, until};
+use crate::harness::{Origin, TTL, chunk, fed, read, request, streaming, until};
 
 /// Seen in other layers: the first byte comes when the last one is ready.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -306,45 +306,76 @@ async fn events_upgrades_and_unsafe_streams_pass_untouched() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_slow_readers_of_one_body_share_its_bytes() {
-    let origin = Origin::open(|_, _| axum::response::Response::new(Bytes::from(vec![b'x'; 900_000]).into()));
-    let layer = CacheLayer::new(TTL);
-    let app = origin.app().layer(layer);
-    let mut bodies = Vec::new();
-    for _ in 0..1000 {
-        let request = http::Request::get("/").body(axum::body::Body::empty()).unwrap();
-        bodies.push(tower::ServiceExt::oneshot(app.clone(), request).await.unwrap().into_body());
+async fn trailers_of_one_caller_reach_no_other() {
+    let (feed, body) = fed();
+    let origin = streaming(vec![body], &[]);
+    let server = origin.serve(CacheLayer::new(TTL)).await;
+    // Over HTTP/2, where trailers need not be announced.
+    let mut client = server.connect_h2().await;
+    feed.send("x");
+    feed.trailers(&[("x-sum", "42"), ("set-cookie", "id=1"), ("x-request-id", "1")]);
+    drop(feed);
+    for _ in 0..2 {
+        let trailers = server.send_h2(&mut client, "GET", "/").await.trailers.expect("trailers");
+        assert_eq!(trailers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     }
-    let mut at = None;
-    for mut body in bodies {
-        let bytes = body.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(*at.get_or_insert(bytes.as_ptr()), bytes.as_ptr(), "no copy");
-        assert_eq!(bytes.len(), 900_000);
-    }
-    assert_eq!(origin.runs(), 1);
 }
 
+/// A body of small pieces is as large as its bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn disconnects_at_every_point_of_a_request_and_a_response_harm_nobody() {
-    let origin = Origin::open(|run, _| {
-        let mut response = numbered(run);
-        *response.body_mut() = Bytes::from(vec![b'x'; 200_000]).into();
-        response
+async fn small_pieces_of_a_body_are_not_taken_for_a_large_one() {
+    let (feed, body) = fed();
+    let origin = streaming(vec![body], &[]);
+    let server = origin.serve(CacheLayer::new(TTL).max_body(150_000)).await;
+    let mut reader = server.begin(request("GET", "/", &[])).await;
+    let text = (0..9_000).map(|n| format!("line {n:04}\n")).collect::<Vec<_>>().concat();
+    for (n, line) in text.as_bytes().chunks(10).enumerate() {
+        feed.send(line.to_vec());
+        if n == 20 {
+            // In the middle of what is going to be put together.
+            chunk(reader.body_mut()).await.unwrap();
+        }
+    }
+    drop(feed);
+    let read = server.get("/").await;
+    assert_eq!((read.text(), origin.runs()), (&*text, 1));
+    until(|| server.store.stats().entries == 1).await;
+    assert_eq!((server.get("/").await.text(), origin.runs()), (&*text, 1));
+    let rest = reader.into_body().collect().await.unwrap().to_bytes();
+    assert!(text.ends_with(std::str::from_utf8(&rest).unwrap()) && rest.len() > 80_000, "{}", rest.len());
+}
+
+/// The leader's client is gone before there is a head. Who comes then need not wait for more than what there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_nobody_waits_for_streams_to_those_who_come_nevertheless() {
+    let (feed, body) = fed();
+    let (gate, body) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(std::sync::Mutex::new(Some(body))));
+    let (asked, polled) = (Arc::clone(&gate), Arc::new(tokio::sync::Notify::new()));
+    let page = {
+        let polled = Arc::clone(&polled);
+        move || async move {
+            asked.acquire().await.unwrap().forget();
+            polled.notify_one();
+            axum::body::Body::new(body.lock().unwrap().take().expect("one run"))
+        }
+    };
+    let store = stampede::Store::builder().build();
+    let app = axum::Router::new().route("/", axum::routing::get(page));
+    let server = Arc::new(crate::harness::Server::of(app.layer(CacheLayer::new(TTL).store(&store))).await);
+    let leader = tokio::spawn({
+        let server = Arc::clone(&server);
+        async move { server.begin(request("GET", "/", &[])).await }
     });
-    let server = Arc::new(origin.serve(CacheLayer::new(TTL)).await);
-    let text = "GET /cut HTTP/1.1\r\nhost: cut\r\naccept: */*\r\n\r\n";
-    for cut in 0..text.len() {
-        let mut stream = TcpStream::connect(server.addr).await.unwrap();
-        stream.write_all(&text.as_bytes()[..cut]).await.unwrap();
-        drop(stream);
-    }
-    for cut in [0, 1, 100, 10_000, 150_000] {
-        let mut stream = TcpStream::connect(server.addr).await.unwrap();
-        stream.write_all(text.as_bytes()).await.unwrap();
-        let mut some = vec![0; cut];
-        stream.read_exact(&mut some).await.unwrap();
-        drop(stream);
-    }
-    let read = server.get_with("/cut", &[("host", "cut")]).await;
-    assert_eq!((read.body.len(), origin.runs()), (200_000, 1));
+    until(|| store.stats().waiting == 1).await;
+    leader.abort();
+    until(|| store.stats().waiting == 0).await;
+    feed.send("one");
+    gate.add_permits(1);
+    polled.notified().await;
+    let late = tokio::time::timeout(Duration::from_secs(10), server.begin(request("GET", "/", &[])));
+    let mut late = late.await.expect("a head before there is more of the body");
+    assert_eq!(chunk(late.body_mut()).await.unwrap(), "one");
+    feed.send("two");
+    drop(feed);
+    assert_eq!(late.into_body().collect().await.unwrap().to_bytes(), "two");
 }
