@@ -45,6 +45,11 @@ async fn it_conforms() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_does_as_the_model_does() {
+    conformance::replay(async || pair()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_fails_in_the_ways_that_it_is_told_to_and_for_one_process_alone() {
     let (one, two) = pair();
     let key = key("a");

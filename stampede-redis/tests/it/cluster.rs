@@ -46,6 +46,12 @@ async fn a_cluster_conforms() {
 }
 
 #[tokio::test]
+async fn a_cluster_does_as_the_model_does() {
+    let cluster = Cluster::start().await;
+    crate::conformance::replay(|| cluster.connect()).await;
+}
+
+#[tokio::test]
 async fn keys_are_spread_and_their_leases_are_beside_them() {
     let cluster = Cluster::start().await;
     let (one, two) = (cluster.connect().await.unwrap(), cluster.connect().await.unwrap());

@@ -19,6 +19,21 @@ pub(crate) async fn check(connect: impl Fn() -> Connect) {
     .await;
 }
 
+/// Replays the traces, which have keys of their own.
+pub(crate) async fn replay(connect: impl Fn() -> Connect) {
+    conformance::replay(async || {
+        let connect = || connect().prefix("traces").lease(Duration::from_secs(60));
+        (connect().await.unwrap(), connect().await.unwrap())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_server_does_as_the_model_does() {
+    let server = Server::start();
+    replay(|| Redis::connect(server.url())).await;
+}
+
 #[tokio::test]
 async fn one_server_conforms() {
     let server = Server::start();

@@ -17,6 +17,7 @@
 //!     (here, there)
 //! };
 //! conformance::check(make).await;
+//! conformance::replay(make).await;
 //! # }
 //! ```
 //!
@@ -34,10 +35,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Acquired, Claim, FillId, Kept, Lease, News, Record, Signal, Tier, TierKey, Trip};
 
+mod explore;
 mod leases;
+mod model;
+mod replay;
 mod signals;
 mod values;
 mod voids;
+
+pub use replay::replay;
 
 /// Checks all that the documentation of [`Tier`] promises. `make` gives a new, empty tier each time, as two processes see it,
 /// neither [attached](Tier::attach).
@@ -48,7 +54,7 @@ mod voids;
 pub async fn check<T: Tier>(make: impl AsyncFn() -> (T, T)) {
     macro_rules! run {
         ($($module:ident :: $case:ident),+ $(,)?) => {$(
-            let named = Named(stringify!($case));
+            let named = Named(stringify!($case).to_owned());
             $module::$case(Fleet::attached(make().await).await).await;
             drop(named);
         )+};
@@ -80,14 +86,14 @@ pub async fn check<T: Tier>(make: impl AsyncFn() -> (T, T)) {
         signals::a_dropped_trip_does_no_harm,
         signals::others_hear_of_what_was_voided,
     }
-    let named = Named("tiers_are_apart");
+    let named = Named("tiers_are_apart".to_owned());
     let fleets = (Fleet::attached(make().await).await, Fleet::attached(make().await).await);
     values::tiers_are_apart(fleets.0, fleets.1).await;
     drop(named);
 }
 
 /// Says which case it was.
-struct Named(&'static str);
+struct Named(String);
 
 impl Drop for Named {
     fn drop(&mut self) {
