@@ -76,7 +76,10 @@ fn features() -> Result<(), String> {
 /// Checks the models of the core's concurrency. In a folder of their own: the flag changes every package.
 fn model() -> Result<(), String> {
     let line = "cargo test -p stampede-runtime --lib --profile model --target-dir target/model model::";
-    run_with_env("RUSTFLAGS", "--cfg stampede_model", line)
+    run_with_env("RUSTFLAGS", "--cfg stampede_model", line)?;
+    // That of the remote tier's protocol, in its larger configurations. It needs no flag, and takes too long without
+    // optimisation.
+    command("cargo test -p stampede-runtime --features test-util --lib --profile model conformance:: -- --ignored")
 }
 
 fn docs() -> Result<(), String> {

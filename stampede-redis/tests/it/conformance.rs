@@ -22,7 +22,7 @@ pub(crate) async fn check(connect: impl Fn() -> Connect) {
 /// Replays the traces, which have keys of their own.
 pub(crate) async fn replay(connect: impl Fn() -> Connect) {
     conformance::replay(async || {
-        let connect = || connect().prefix("traces").lease(Duration::from_secs(60));
+        let connect = || connect().prefix("traces").lease(Duration::from_mins(1));
         (connect().await.unwrap(), connect().await.unwrap())
     })
     .await;
