@@ -76,8 +76,21 @@ pub(crate) struct Exchange {
     generates_etag: bool,
     /// The methods that it answers: what there is of a HEAD's body says nothing about that of GET.
     class: Class,
+    /// It has come from the remote tier.
+    pub(crate) arrived: bool,
     /// The headers of a hit as they were last given.
     hit: Mutex<Option<Arc<Prepared>>>,
+}
+
+/// What is known of a response that travels, besides what it says.
+#[cfg(feature = "tier")]
+#[derive(Debug)]
+pub(crate) struct Travelled {
+    pub(crate) class: Class,
+    pub(crate) generates_etag: bool,
+    pub(crate) key_size: usize,
+    pub(crate) age: Duration,
+    pub(crate) ttl: Duration,
 }
 
 /// The headers of a hit, which stay the same for up to a second.
@@ -131,7 +144,57 @@ impl Exchange {
             age,
             fresh_until: OnceLock::new(),
             etag: OnceLock::new(),
+            arrived: false,
             hit: Mutex::new(None),
+        }
+    }
+
+    /// A response from the remote tier, which is complete.
+    #[cfg(feature = "tier")]
+    pub(crate) fn arrived(
+        status: StatusCode,
+        version: Version,
+        headers: HeaderMap,
+        stream: Arc<Stream>,
+        declared: Option<u64>,
+        public: bool,
+        travelled: Travelled,
+    ) -> Self {
+        let Travelled { class, generates_etag, key_size, age, ttl } = travelled;
+        let exchange = Self {
+            run: RunId::next(),
+            status,
+            version,
+            headers,
+            stream,
+            declared,
+            expected: None,
+            public,
+            stored: true,
+            key_size,
+            born: Instant::now(),
+            age,
+            fresh_until: OnceLock::new(),
+            etag: OnceLock::new(),
+            generates_etag,
+            class,
+            arrived: true,
+            hit: Mutex::new(None),
+        };
+        exchange.fresh_for(ttl);
+        exchange
+    }
+
+    /// What goes with it to the remote tier, besides the response.
+    #[cfg(feature = "tier")]
+    pub(crate) fn travels(&self) -> Travelled {
+        let now = Instant::now();
+        Travelled {
+            class: self.class.clone(),
+            generates_etag: self.generates_etag,
+            key_size: self.key_size,
+            age: self.age + now.saturating_duration_since(self.born),
+            ttl: self.fresh_until.get().map_or(Duration::ZERO, |until| until.saturating_duration_since(now)),
         }
     }
 

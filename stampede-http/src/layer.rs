@@ -221,6 +221,18 @@ impl<P> CacheLayer<P> {
         self.edit(|config| config.name = Some(name.into()))
     }
 
+    /// Stored responses also go to the store's remote tier, and come from there, so that several processes share them and their
+    /// runs; without such a tier, they stay in memory. Give the layer a [`name`](Self::name): two processes share what has
+    /// one. In memory unless told.
+    #[cfg(feature = "tier")]
+    #[must_use]
+    pub fn remote(self) -> Self {
+        self.options(|options| options.remote::<crate::travel::Responses>(stampede_runtime::__hosting::Identity::HTTP))
+            .edit(|config| {
+                config.name.get_or_insert(Cow::Borrowed("stampede::http"));
+            })
+    }
+
     /// Tags that all responses bear, besides those that they name themselves ([`Tags`](crate::Tags)):
     /// [`Store::invalidate_tag`] voids them all at once.
     #[must_use]

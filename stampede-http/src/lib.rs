@@ -112,6 +112,8 @@ mod service;
 mod share;
 mod status;
 mod stream;
+#[cfg(feature = "tier")]
+mod travel;
 mod validators;
 mod verdict;
 mod voiding;

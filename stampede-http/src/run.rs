@@ -158,6 +158,8 @@ impl<S: Inner<B>, B> Job<S, B, S::Body, S::Error> {
             Slot::put(&slot, id, Mine::Head(head, Reader::new(&exchange)));
             settle_at_once(&hosted, &exchange, &terms, ttl);
         } else {
+            // It goes to the remote tier when it is whole.
+            hosted.grow();
             let (head_of_all, born) = (clone_of(&head), Instant::now());
             Slot::put(&slot, id, Mine::Head(head, Reader::new(&exchange)));
             Later { config, hosted, key, head: head_of_all, run: id, terms, born, deadline }.begin(fill);

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -144,17 +144,18 @@ where
         };
         // For a run, if there has to be one.
         let mut slot: Option<Arc<Slot<S::Body, S::Error>>> = None;
-        let mut spare = Some((service, body));
+        let spare = Arc::new(Mutex::new(Some((service, body))));
         let call = responses.try_get_with(&key, || {
-            let job = spare.take().map(|(service, body)| Job {
+            let job = take(&spare).map(|(service, body)| Job {
                 service,
                 request: Request::from_parts(unconditional(&parts), body),
                 key: Arc::new(key.clone()),
                 config: Arc::clone(&config),
                 slot: Arc::downgrade(slot.insert(Slot::new())),
             });
+            let mut unrun = Unrun { job, spare: Arc::clone(&spare) };
             async move {
-                match job {
+                match unrun.job.take() {
                     Some(job) => job.run().await,
                     None => Err(Failure::Lost),
                 }
@@ -206,7 +207,7 @@ where
             }
         }
         // Nothing that this request could wait for: a run of its own, beside those of the others.
-        let Some((service, body)) = spare.take() else { return refused(StatusCode::SERVICE_UNAVAILABLE) };
+        let Some((service, body)) = take(&spare) else { return refused(StatusCode::SERVICE_UNAVAILABLE) };
         __hosting::count_own_run(&config.store());
         let own = pass(&config, service, Request::from_parts(parts, body), Why::Bypass);
         if config.timeout.is_zero() {
@@ -266,6 +267,27 @@ where
     }
 }
 
+/// What a run needs, while there is none that has it.
+type Spare<S, B> = Arc<Mutex<Option<(S, B)>>>;
+
+fn take<S, B>(spare: &Spare<S, B>) -> Option<(S, B)> {
+    spare.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// A run that has not begun. If it is dropped like this, for the remote tier has a response, another may take its place.
+struct Unrun<S: Inner<B>, B> {
+    job: Option<Job<S, B, S::Body, S::Error>>,
+    spare: Spare<S, B>,
+}
+
+impl<S: Inner<B>, B> Drop for Unrun<S, B> {
+    fn drop(&mut self) {
+        if let Some(Job { service, request, .. }) = self.job.take() {
+            *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some((service, request.into_body()));
+        }
+    }
+}
+
 /// By the service, for this request alone.
 pub(crate) async fn pass<S, B>(
     config: &Config,
@@ -295,7 +317,7 @@ fn did(exchange: &Exchange, own: bool, at_once: bool) -> Did {
     let ttl = exchange.ttl(Instant::now());
     if own {
         Did::Forward { why: Why::Miss, stored: exchange.stored }
-    } else if at_once || ttl.is_some_and(i64::is_negative) {
+    } else if at_once || exchange.arrived || ttl.is_some_and(i64::is_negative) {
         Did::Hit { ttl }
     } else {
         Did::Collapse { stored: exchange.stored }

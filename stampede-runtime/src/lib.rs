@@ -61,6 +61,7 @@ pub mod __hosting {
         Fence, Hosted, Tag, cache, count_bypass, count_own_run, fence, hit, name, put_unless_voided, store,
     };
     pub use crate::policy::Options;
+    pub use crate::remote::Identity;
 }
 
 /// What the attribute's output calls. Not a stable interface: it moves in step with the macro.

@@ -9,6 +9,7 @@ mod harness;
 mod memory;
 mod personal;
 mod policies;
+mod remote;
 mod sharing;
 mod streaming;
 mod voiding;

@@ -36,6 +36,9 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// That of stored responses.
+    pub const HTTP: Self = Self { place: "", function: "", types: Vec::new(), version: 1 };
+
     /// What the fleet calls a cache of this name.
     pub(crate) fn of(&self, name: &str) -> String {
         let Self { place, function, types, version } = self;
