@@ -18,6 +18,7 @@ mod hit;
 mod keys;
 mod machine;
 mod miss;
+mod redis;
 mod storm;
 mod table;
 mod waiters;
@@ -35,7 +36,7 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 const CAPACITY: u64 = 2_000_000;
 
 const USAGE: &str =
-    "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters, storm or compile";
+    "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters, storm, redis or compile";
 
 /// How thorough to be.
 #[derive(Clone, Copy)]
@@ -46,11 +47,12 @@ struct Effort {
 
 type Section = (&'static str, fn(Effort) -> Vec<Measure<'static>>);
 
-const SECTIONS: [Section; 5] = [
+const SECTIONS: [Section; 6] = [
     ("hit", hit::measures),
     ("miss", miss::measures),
     ("waiters", waiters::measures),
     ("storm", storm::measures),
+    ("redis", redis::measures),
     ("compile", compile::measures),
 ];
 
