@@ -19,6 +19,7 @@ mod http;
 mod keys;
 mod machine;
 mod miss;
+mod redis;
 mod storm;
 mod table;
 mod waiters;
@@ -36,7 +37,7 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 const CAPACITY: u64 = 2_000_000;
 
 const USAGE: &str =
-    "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters, storm, http or compile";
+    "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters, storm, http, redis or compile";
 
 /// How thorough to be.
 #[derive(Clone, Copy)]
@@ -47,12 +48,13 @@ struct Effort {
 
 type Section = (&'static str, fn(Effort) -> Vec<Measure<'static>>);
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 7] = [
     ("hit", hit::measures),
     ("miss", miss::measures),
     ("waiters", waiters::measures),
     ("storm", storm::measures),
     ("http", http::measures),
+    ("redis", redis::measures),
     ("compile", compile::measures),
 ];
 

@@ -19,7 +19,7 @@ struct Source {
 
 impl Source {
     fn new(wake: &str, body: &str) -> Self {
-        let text = format!("local WAKE = '{wake}'\n{}{body}", include_str!("scripts/prelude.lua"));
+        let text = format!("local WAKE = '{wake}'\n{body}");
         let sha = redis::Script::new(&text).get_hash().to_owned();
         Self { text, sha }
     }
@@ -49,25 +49,26 @@ impl Script {
     }
 }
 
+/// A script is what it needs of the common parts, and its own.
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)*) => {
+    ($($name:ident = $($file:literal)+;)*) => {
         $(pub(crate) static $name: Script = Script {
-            single: LazyLock::new(|| Source::new("PUBLISH", include_str!($file))),
-            cluster: LazyLock::new(|| Source::new("SPUBLISH", include_str!($file))),
+            single: LazyLock::new(|| Source::new("PUBLISH", concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+))),
+            cluster: LazyLock::new(|| Source::new("SPUBLISH", concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+))),
         };)*
     };
 }
 
 scripts! {
-    READ = "scripts/read.lua";
-    ACQUIRE = "scripts/acquire.lua";
-    FILL = "scripts/fill.lua";
-    RELEASE = "scripts/release.lua";
-    RENEW = "scripts/renew.lua";
-    PUT = "scripts/put.lua";
-    INVALIDATE = "scripts/invalidate.lua";
-    DISCARD = "scripts/discard.lua";
-    EXPIRE = "scripts/expire.lua";
-    VOID = "scripts/void.lua";
-    CLEAR = "scripts/clear.lua";
+    READ = "prelude" "value" "read";
+    ACQUIRE = "prelude" "tags" "value" "lease" "acquire";
+    FILL = "prelude" "tags" "lease" "fill";
+    RELEASE = "prelude" "lease" "release";
+    RENEW = "prelude" "renew";
+    PUT = "prelude" "tags" "put";
+    INVALIDATE = "prelude" "invalidate";
+    DISCARD = "prelude" "discard";
+    EXPIRE = "prelude" "expire";
+    VOID = "prelude" "void";
+    CLEAR = "prelude" "clear";
 }
