@@ -36,8 +36,7 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 /// More than any of the measures stores: what is compared is not who evicts.
 const CAPACITY: u64 = 2_000_000;
 
-const USAGE: &str =
-    "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters, storm, http, redis or compile";
+const USAGE: &str = "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters, storm, http, redis or compile";
 
 /// How thorough to be.
 #[derive(Clone, Copy)]

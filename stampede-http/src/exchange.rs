@@ -46,6 +46,16 @@ impl Answer {
     }
 }
 
+/// Where a response comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A run of the handler, in this process.
+    Handler,
+    /// The remote tier.
+    #[cfg(feature = "tier")]
+    Tier,
+}
+
 /// A response, as others than its first caller see it.
 ///
 /// Whoever holds one has an interest in the body: when the last one is dropped, a body under way is given up.
@@ -76,8 +86,7 @@ pub(crate) struct Exchange {
     generates_etag: bool,
     /// The methods that it answers: what there is of a HEAD's body says nothing about that of GET.
     class: Class,
-    /// It has come from the remote tier.
-    pub(crate) arrived: bool,
+    origin: Origin,
     /// The headers of a hit as they were last given.
     hit: Mutex<Option<Arc<Prepared>>>,
 }
@@ -144,7 +153,7 @@ impl Exchange {
             age,
             fresh_until: OnceLock::new(),
             etag: OnceLock::new(),
-            arrived: false,
+            origin: Origin::Handler,
             hit: Mutex::new(None),
         }
     }
@@ -178,7 +187,7 @@ impl Exchange {
             etag: OnceLock::new(),
             generates_etag,
             class,
-            arrived: true,
+            origin: Origin::Tier,
             hit: Mutex::new(None),
         };
         exchange.fresh_for(ttl);
@@ -230,6 +239,11 @@ impl Exchange {
     /// How long ago its head came.
     pub(crate) fn elapsed(&self) -> Duration {
         self.born.elapsed()
+    }
+
+    /// Whether it has come from the remote tier.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.origin != Origin::Handler
     }
 
     /// Whether it is complete, so that its freshness has begun.

@@ -317,7 +317,7 @@ fn did(exchange: &Exchange, own: bool, at_once: bool) -> Did {
     let ttl = exchange.ttl(Instant::now());
     if own {
         Did::Forward { why: Why::Miss, stored: exchange.stored }
-    } else if at_once || exchange.arrived || ttl.is_some_and(i64::is_negative) {
+    } else if at_once || exchange.has_arrived() || ttl.is_some_and(i64::is_negative) {
         Did::Hit { ttl }
     } else {
         Did::Collapse { stored: exchange.stored }
