@@ -310,7 +310,11 @@ fn call(model: &Model) -> TokenStream {
         #parts
         ({
             #reply
-            #call
+            let __stampede_called = { #call };
+            match __stampede_called {
+                __stampede::Called::Hit(__stampede_answer) => return __stampede_answer,
+                __stampede::Called::Going(__stampede_call) => __stampede_call,
+            }
         })
         .await
     }

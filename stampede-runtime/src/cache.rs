@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 
 use crate::builder::CacheBuilder;
-use crate::call::{Call, Id, Recipe};
+use crate::call::{Call, Called, Id, Recipe};
 use crate::entry::Entry;
 use crate::launch::Detached;
 use crate::policy::Options;
@@ -114,7 +114,14 @@ impl<V: Value> Cache<V> {
         S: FnMut() -> F,
         F: Future<Output = V> + Send + 'static,
     {
-        self.call(key, Reply::<V, V, Infallible, Plain>::NEW, init).await
+        ({
+            let called = self.call(key, Reply::<V, V, Infallible, Plain>::NEW, init);
+            match called {
+                Called::Hit(value) => return value,
+                Called::Going(call) => call,
+            }
+        })
+        .await
     }
 }
 
@@ -146,7 +153,14 @@ impl<V: Value, X> Cache<V, X> {
         X: 'static,
         Own<X>: Refuse<E>,
     {
-        self.call(key, Reply::<Result<V, E>, V, E, Fallible>::NEW, init).await
+        ({
+            let called = self.call(key, Reply::<Result<V, E>, V, E, Fallible>::NEW, init);
+            match called {
+                Called::Hit(result) => return result,
+                Called::Going(call) => call,
+            }
+        })
+        .await
     }
 
     #[expect(clippy::type_complexity, reason = "the parts of a call, which is made in two ways")]
@@ -155,7 +169,7 @@ impl<V: Value, X> Cache<V, X> {
         key: &K,
         reply: Reply<R, V, E, D>,
         start: S,
-    ) -> Call<R, V, E, D, Refusing<Auto<M>, Own<X>>, impl Fn() -> Options<V>, S, F, Detached>
+    ) -> Called<R, Call<R, V, E, D, Refusing<Auto<M>, Own<X>>, impl Fn() -> Options<V>, S, F, Detached>>
     where
         K: Serialize + ?Sized,
         R: 'static,

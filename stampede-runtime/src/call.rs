@@ -28,11 +28,11 @@ use once_cell::sync::Lazy;
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
-use crate::asking::{Alone, Answer, State, Typed};
+use crate::asking::{Alone, Answer, State, Typed, look, look_away};
 use crate::context::{self, InRun, Within};
 use crate::execution::{Execution, Plan, split};
 use crate::flight::{Outcome, Runner};
-use crate::key::{KeyBuf, KeyError};
+use crate::key::{KeyError, Probe, hash};
 use crate::launch::{Launch, Refused};
 use crate::memory::AnyStored;
 use crate::policy::{Mode, Opinion, Options, Rules};
@@ -92,6 +92,15 @@ pub struct Call<R, V: Value, E, D, H, O, S, F, L> {
     recipe: Recipe<H, O, S, L>,
 }
 
+/// What has become of a call at once.
+#[derive(Debug)]
+pub enum Called<R, C> {
+    /// It was a hit: this is its answer. It has never been a future, nor is it moved into one.
+    Hit(R),
+    /// It is to be awaited.
+    Going(C),
+}
+
 // Nothing is pinned within but what is boxed.
 impl<R, V: Value, E, D, H, O, S, F, L> Unpin for Call<R, V, E, D, H, O, S, F, L> {}
 
@@ -120,24 +129,41 @@ where
     L: Launch<R, V, E, D, H, F>,
 {
     /// Makes a call for a key, to a store or the one in force.
+    #[inline]
     pub(crate) fn new<K: Serialize + ?Sized>(
         id: Id,
         store: Option<&Store>,
         parts: &K,
         mut recipe: Recipe<H, O, S, L>,
-    ) -> Self {
+    ) -> Called<R, Self> {
         let mode = context::mode();
-        let key = if mode == Mode::Uncached { None } else { encode(id, parts) };
+        let hash = if mode == Mode::Uncached { None } else { known(id, hash(id.space, parts)) };
+        let (mut value, mut missed) = (None, None);
+        if let Some(hash) = hash
+            && mode != Mode::Fresh
+        {
+            let mut take = |stored: &AnyStored| {
+                value = stored.downcast::<V>().cloned();
+                value.is_some()
+            };
+            if look(store, &Probe { space: id.space, hash, parts: &parts }, &mut take, &mut missed)
+                && let Some(value) = value
+            {
+                return Called::Hit(D::join(Ok(value)));
+            }
+        }
+        let missed = missed.unwrap_or_else(|| look_away(store));
+        let key = hash.and_then(|hash| known(id, Probe { space: id.space, hash, parts: &parts }.to_key()));
         let mut here = None;
-        let store = store.cloned().unwrap_or_else(Store::current);
-        let state = State::enter(&mut Caller::of(&mut recipe, &mut here), id.name, store, mode, key.as_ref());
-        Self { here, state, recipe }
+        let state = State::enter(&mut Caller::of(&mut recipe, &mut here), id.name, mode, key, missed);
+        Called::Going(Self { here, state, recipe })
     }
 }
 
-/// The key, if it can be serialized.
-fn encode<K: Serialize + ?Sized>(id: Id, parts: &K) -> Option<KeyBuf> {
-    KeyBuf::encode(id.space, parts).inspect_err(|error| warn_about_key(id.name, error)).ok()
+/// What comes of a key, if it can be serialized.
+#[inline]
+fn known<T>(id: Id, key: Result<T, KeyError>) -> Option<T> {
+    key.inspect_err(|error| warn_about_key(id.name, error)).ok()
 }
 
 impl<R, V, E, D, H, O, S, F, L> Future for Call<R, V, E, D, H, O, S, F, L>

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::cache::Cache;
 use crate::call::Id;
 use crate::context;
-use crate::key::KeyBuf;
+use crate::key::encode;
 use crate::policy::{Lifetime, Options};
 use crate::random;
 use crate::reply::Value;
@@ -71,9 +71,9 @@ pub struct Fence {
 
 /// What was voided under a key before now was voided before the value began.
 pub fn fence<V: Value, X, K: Serialize + ?Sized>(cache: &Cache<V, X>, key: &K) -> Option<Fence> {
-    let key = KeyBuf::encode(cache.id.space, key).ok()?;
+    let key = encode(cache.id.space, key).ok()?;
     let flights = cache.store.flights();
-    Some(Fence { voided: flights.voided(key.as_bytes()), epoch: cache.store.epoch() })
+    Some(Fence { voided: flights.voided(&key), epoch: cache.store.epoch() })
 }
 
 /// Stores a value that no run of the cache has made, unless its key has been voided since the fence (or another of the same
@@ -86,12 +86,11 @@ pub fn put_unless_voided<V: Value, X, K: Serialize + ?Sized>(
     value: V,
     ttl: Duration,
 ) {
-    let Ok(key) = KeyBuf::encode(cache.id.space, key) else { return };
+    let Ok(key) = encode(cache.id.space, key) else { return };
     let (store, ttl) = (&cache.store, cache.store.cap(ttl));
     if ttl.is_zero() || store.is_bypassed() {
         return;
     }
-    let key = key.to_key();
     let weight = cache.options.opinion.weight.map_or(1, |weigh| weigh(&value));
     let terms = hosted.run.windows(&cache.options.rules.terms);
     let life = Lifetime::starting(Instant::now(), ttl, &terms, Duration::ZERO, random::unit);

@@ -8,6 +8,7 @@ mod breaker;
 mod builder;
 mod cache;
 mod call;
+mod clock;
 mod context;
 mod cycle;
 mod entry;

@@ -13,6 +13,7 @@ use crate::reply::{Divide, Reply, Share, Value};
 use crate::space::Site;
 use crate::store::Store;
 
+pub use crate::call::Called;
 pub use std::any::type_name;
 pub use std::boxed::Box;
 pub use std::future::Future;
@@ -110,7 +111,9 @@ impl<T: Serialize + ?Sized> KeyPart for T {
     }
 }
 
-/// A call of a coalesced function.
+/// A call of a coalesced function: its answer, or what is to be awaited for it.
+#[expect(clippy::type_complexity, reason = "the parts of a call")]
+#[inline]
 pub fn call<R, V, E, D, H, K, O, S, F, L>(
     target: &Target<'_, K>,
     _: Reply<R, V, E, D>,
@@ -118,7 +121,7 @@ pub fn call<R, V, E, D, H, K, O, S, F, L>(
     launch: L,
     options: O,
     start: S,
-) -> Call<R, V, E, D, H, O, S, F, L>
+) -> Called<R, Call<R, V, E, D, H, O, S, F, L>>
 where
     V: Value,
     E: Send + 'static,

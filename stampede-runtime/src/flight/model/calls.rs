@@ -16,7 +16,7 @@ use shuttle::future::block_on;
 
 use super::bounded::Bounded;
 use super::{Party, gone, run, sample};
-use crate::call::{Call, Id, Recipe};
+use crate::call::{Call, Called, Id, Recipe};
 use crate::entry::Entry;
 use crate::launch::{Detached, Inline, Launch};
 use crate::policy::Options;
@@ -86,7 +86,13 @@ impl World {
     {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let share = auto(Probe::<u64>::NEW.__reply());
-        Call::new(id(), Some(&self.store), &(), Recipe { share, options, start, launch })
+        let called = Call::new(id(), Some(&self.store), &(), Recipe { share, options, start, launch });
+        async {
+            match called {
+                Called::Hit(answer) => answer,
+                Called::Going(call) => call.await,
+            }
+        }
     }
 
     /// Calls, and waits for the answer.
