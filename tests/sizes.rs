@@ -173,18 +173,18 @@ fn a_call_is_small() {
         service.clone().by_value(1)                                            => 152;
         // Within others.
         fresh(number(1))                                                       => 136;
-        store.scope(number(1))                                                 => 120;
-        store.scope(fresh(number(1)))                                          => 144;
+        store.scope(number(1))                                                 => 128;
+        store.scope(fresh(number(1)))                                          => 152;
         // Without the macro.
         cache.get_with(&1_u64, || std::future::ready(1))                       => 112;
         cache.try_get_with(&1_u64, || std::future::ready(Ok::<_, String>(1)))  => 112;
         // Not calls, and at hand all the same.
         number_entry(1)                                                        => 136;
-        entry.get()                                                            => 72;
+        entry.get()                                                            => 88;
         entry.put(1)                                                           => 32;
         entry.invalidate()                                                     => 24;
         store                                                                  => 8;
-        cache                                                                  => 256;
+        cache                                                                  => 272;
     };
     println!("{:<72} bytes  at most", "");
     for (what, bytes, most) in rows {

@@ -8,6 +8,8 @@ use std::cell::Cell;
 pub(crate) struct Allocations {
     pub(crate) count: u32,
     pub(crate) bytes: usize,
+    /// What it has not freed.
+    pub(crate) live: i64,
 }
 
 thread_local! {
@@ -23,8 +25,15 @@ pub(crate) fn count(code: impl FnOnce()) -> Allocations {
 }
 
 fn note(bytes: usize) {
-    if let Some(Allocations { count, bytes: sum }) = COUNTED.get() {
-        COUNTED.set(Some(Allocations { count: count + 1, bytes: sum + bytes }));
+    if let Some(Allocations { count, bytes: sum, live }) = COUNTED.get() {
+        let live = live.saturating_add_unsigned(bytes as u64);
+        COUNTED.set(Some(Allocations { count: count + 1, bytes: sum + bytes, live }));
+    }
+}
+
+fn note_freed(bytes: usize) {
+    if let Some(counted) = COUNTED.get() {
+        COUNTED.set(Some(Allocations { live: counted.live.saturating_sub_unsigned(bytes as u64), ..counted }));
     }
 }
 
@@ -50,11 +59,13 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         note(size.saturating_sub(layout.size()));
+        note_freed(layout.size().saturating_sub(size));
         // SAFETY: as the caller promised.
         unsafe { System.realloc(memory, layout, size) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        note_freed(layout.size());
         // SAFETY: as the caller promised.
         unsafe { System.dealloc(memory, layout) }
     }

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::Effort;
-use crate::harness::{Contender, Figure, Measure};
+use crate::harness::{Contender, Figure, Limit, Measure, Target};
 
 /// How many modules there are, with one function of each shape.
 const MODULES: usize = 50;
@@ -108,6 +108,7 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
         peer: "concurrent_cached",
         rounds: effort.rounds,
         contenders: CONTENDERS.into_iter().map(contender).collect(),
+        targets: vec![Target::new("E2", "stampede", 1, Limit::Ratio("cached", 1.0))],
     }]
 }
 

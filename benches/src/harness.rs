@@ -8,6 +8,32 @@ pub(crate) struct Measure<'m> {
     pub(crate) peer: &'static str,
     pub(crate) rounds: usize,
     pub(crate) contenders: Vec<Contender<'m>>,
+    pub(crate) targets: Vec<Target>,
+}
+
+/// What one of the contenders, ours, is to reach.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) label: &'static str,
+    pub(crate) whose: &'static str,
+    /// The column.
+    pub(crate) figure: usize,
+    pub(crate) limit: Limit,
+}
+
+/// How good a figure is to be, at least. Ratios are ours to the peer's.
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    Ratio(&'static str, f64),
+    Value(f64),
+    /// This far from the peer's, on the side that is worse.
+    Within(&'static str, f64),
+}
+
+impl Target {
+    pub(crate) const fn new(label: &'static str, whose: &'static str, figure: usize, limit: Limit) -> Self {
+        Self { label, whose, figure, limit }
+    }
 }
 
 /// A column of figures.
@@ -18,7 +44,7 @@ pub(crate) struct Figure {
 }
 
 /// Which way a figure should go.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Better {
     Lower,
     Higher,
@@ -54,6 +80,7 @@ pub(crate) struct Results {
     pub(crate) peer: &'static str,
     /// One for each contender, with a summary for each figure.
     pub(crate) rows: Vec<(&'static str, Vec<Summary>)>,
+    pub(crate) targets: Vec<Target>,
 }
 
 /// The samples of one figure in brief.
@@ -87,7 +114,7 @@ impl Measure<'_> {
         }
         let names = self.contenders.iter().map(|contender| contender.name);
         let summaries = samples.into_iter().map(|figures| figures.into_iter().map(Summary::of).collect());
-        let Self { title, figures, peer, .. } = self;
-        Results { title, figures, peer, rows: names.zip(summaries).collect() }
+        let Self { title, figures, peer, targets, .. } = self;
+        Results { title, figures, peer, rows: names.zip(summaries).collect(), targets }
     }
 }

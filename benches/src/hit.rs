@@ -9,7 +9,8 @@ use tokio::runtime::Builder;
 
 use crate::Effort;
 use crate::contenders::{BareMoka, Moka, NAME, cached_by_key, coalesce_detached, concurrent_cached};
-use crate::harness::{Contender, Figure, Measure};
+use crate::count;
+use crate::harness::{Contender, Figure, Limit, Measure, Target};
 use crate::keys::zipf;
 
 /// How many different keys there are where there is more than one.
@@ -17,7 +18,7 @@ const KEYS: u32 = 100_000;
 const CALLS: usize = 300_000;
 
 pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
-    let measure = |title, keys: Vec<u32>| {
+    let measure = |title, keys: Vec<u32>, targets: [(&'static str, f64); 2]| {
         // There are two of these in a process.
         let keys: &'static [u32] = keys.leak();
         let (moka, bare) = (Moka::new(), BareMoka::new());
@@ -33,12 +34,40 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
                 contender("moka get_with", keys, async move |id, name: &str| moka.get_with(id, name).await),
                 contender("bare moka get", keys, async move |id, _: &str| bare.get(id)),
             ],
+            targets: (0..)
+                .zip(targets)
+                .map(|(figure, (label, ratio))| {
+                    Target::new(label, "stampede", figure, Limit::Ratio("concurrent_cached", ratio))
+                })
+                .collect(),
         }
     };
     vec![
-        measure("hit: one hot key", vec![7; CALLS]),
-        measure("hit: Zipf (0.99) over 100 000 keys", zipf(KEYS, 0.99, CALLS)),
+        measure("hit of one hot key: ns", vec![7; CALLS], [("A1", 0.27), ("A2", 0.09)]),
+        measure("hit, Zipf (0.99), 100 000 keys: ns", zipf(KEYS, 0.99, CALLS), [("A3", 0.5), ("A3", 0.4)]),
+        work(),
     ]
+}
+
+/// What does not depend on who else uses the machine.
+fn work() -> Measure<'static> {
+    let contender = |name| {
+        Contender::new(name, move || {
+            // Without valgrind there is nothing to compare.
+            vec![count::per_hit(name).unwrap_or(f64::NAN), f64::from(count::allocations_of_hits(name)) / 1e3]
+        })
+    };
+    Measure {
+        title: "hit of one hot key: work",
+        figures: vec![Figure::lower("instructions"), Figure::lower("allocations")],
+        peer: "concurrent_cached",
+        rounds: 1,
+        contenders: ["stampede", "concurrent_cached", "cached by_key", "moka get_with"].map(contender).into(),
+        targets: vec![
+            Target::new("A4", "stampede", 0, Limit::Ratio("concurrent_cached", 0.6)),
+            Target::new("A5", "stampede", 1, Limit::Value(0.0)),
+        ],
+    }
 }
 
 fn contender<'c, C>(name: &'static str, keys: &'c [u32], call: C) -> Contender<'c>

@@ -13,12 +13,14 @@
 mod allocations;
 mod compile;
 mod contenders;
+mod count;
 mod harness;
 mod hit;
 mod http;
 mod keys;
 mod machine;
 mod miss;
+mod ratio;
 mod redis;
 mod storm;
 mod table;
@@ -36,7 +38,7 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 /// More than any of the measures stores: what is compared is not who evicts.
 const CAPACITY: u64 = 2_000_000;
 
-const USAGE: &str = "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, miss, waiters, storm, http, redis or compile";
+const USAGE: &str = "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, ratio, miss, waiters, storm, http, redis or compile";
 
 /// How thorough to be.
 #[derive(Clone, Copy)]
@@ -47,8 +49,9 @@ struct Effort {
 
 type Section = (&'static str, fn(Effort) -> Vec<Measure<'static>>);
 
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     ("hit", hit::measures),
+    ("ratio", ratio::measures),
     ("miss", miss::measures),
     ("waiters", waiters::measures),
     ("storm", storm::measures),
@@ -70,6 +73,12 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             "--filter" => filter = arguments.next().unwrap_or_default(),
+            "--count" => {
+                install();
+                let contender = arguments.next().unwrap_or_default();
+                count::run(&contender, arguments.next().and_then(|calls| calls.parse().ok()).unwrap_or(0));
+                return ExitCode::SUCCESS;
+            }
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::FAILURE;
@@ -82,13 +91,21 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
 
-    Store::builder().max_entries(CAPACITY).build().install().expect("nothing has been called yet");
+    install();
     println!("{}", machine::facts());
     println!("medians of up to {} rounds (min–max); ratios: lower is better", effort.rounds);
+    let mut all = Vec::new();
     for (_, measures) in sections {
         for measure in measures(effort) {
-            table::print(&measure.run());
+            let results = measure.run();
+            table::print(&results);
+            all.push(results);
         }
     }
+    table::print_targets(&all);
     ExitCode::SUCCESS
+}
+
+fn install() {
+    Store::builder().max_entries(CAPACITY).build().install().expect("nothing has been called yet");
 }

@@ -12,7 +12,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 
 use crate::Effort;
-use crate::harness::{Contender, Figure, Measure};
+use crate::harness::{Contender, Figure, Limit, Measure, Target};
 use crate::keys::Random;
 
 const KEYS: u32 = 10_000;
@@ -70,6 +70,13 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
             contender("stampede, stale", windows, stale_while_revalidate),
             contender("concurrent_cached", windows, sharded),
             contender("moka get_with", windows, get_with),
+        ],
+        targets: vec![
+            Target::new("D1", "stampede, stale", 0, Limit::Ratio("moka get_with", 3.5)),
+            Target::new("D1", "stampede, stale", 1, Limit::Ratio("moka get_with", 0.1)),
+            Target::new("D1", "stampede, stale", 2, Limit::Ratio("moka get_with", 0.01)),
+            Target::new("D2", "stampede", 3, Limit::Value(1.0)),
+            Target::new("D2", "stampede", 4, Limit::Value(1.0)),
         ],
     }]
 }

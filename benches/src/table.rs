@@ -1,6 +1,6 @@
 //! Results on paper: a row for each contender, and no line longer than a hundred columns.
 
-use crate::harness::{Better, Figure, Results, Summary};
+use crate::harness::{Better, Figure, Limit, Results, Summary, Target};
 
 /// How many figures stand side by side.
 const COLUMNS: usize = 3;
@@ -17,6 +17,48 @@ pub(crate) fn print(results: &Results) {
             println!("{name:22}{}", cells.collect::<String>());
         }
     }
+}
+
+/// Prints what was to be reached, and whether it was.
+pub(crate) fn print_targets(all: &[Results]) {
+    println!(
+        "\n{:4}{:48}{:>8} {:>15}{:>8}{:>7}  {:10}",
+        "", "target", "median", "(min–max)", "peer", "ratio", "wanted"
+    );
+    for results in all {
+        for target in &results.targets {
+            println!("{}", verdict(results, *target).unwrap_or_default());
+        }
+    }
+}
+
+fn verdict(results: &Results, Target { label, whose, figure, limit }: Target) -> Option<String> {
+    let of = |whose| results.rows.iter().find(|(name, _)| *name == whose).map(|(_, summaries)| summaries[figure]);
+    let Summary { min, median, max } = of(whose)?;
+    let Figure { name, better } = results.figures[figure];
+    let (peer, own, wanted) = match limit {
+        Limit::Ratio(peer, wanted) => (Some(of(peer)?.median), median / of(peer)?.median, wanted),
+        Limit::Value(wanted) => (None, median, wanted),
+        Limit::Within(peer, points) => {
+            let (peer, sign) = (of(peer)?.median, if better == Better::Lower { 1.0 } else { -1.0 });
+            (Some(peer), median, peer + sign * points)
+        }
+    };
+    let (sign, is_met) = match better {
+        Better::Lower => ("≤", own <= wanted),
+        Better::Higher => ("≥", own >= wanted),
+    };
+    let ratio = peer.map_or(String::new(), |peer| format!("{:.2}×", median / peer));
+    let title = results.title.split(':').next().unwrap_or_default();
+    Some(format!(
+        "{label:4}{:48}{:>8} {:>15}{:>8}{ratio:>7}  {sign} {:6} {}",
+        format!("{title}, {name}"),
+        digits(median),
+        format!("({}–{})", digits(min), digits(max)),
+        peer.map_or(String::new(), digits),
+        digits(wanted),
+        if is_met { "pass" } else { "FAIL" },
+    ))
 }
 
 fn cell(results: &Results, column: usize, Summary { min, median, max }: Summary) -> String {

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use cached::macros::cached;
+use singleflight_async::SingleFlight;
 use stampede::coalesce;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, watch};
@@ -15,7 +16,7 @@ use tokio::task::yield_now;
 
 use crate::Effort;
 use crate::allocations::{self, Allocations};
-use crate::harness::{Contender, Figure, Measure};
+use crate::harness::{Contender, Figure, Limit, Measure, Target};
 
 /// The last gate that is open. Gates open in the order of their numbers, and a gate's number is the key of its run.
 static GATE: LazyLock<watch::Sender<u64>> = LazyLock::new(|| watch::Sender::new(0));
@@ -59,6 +60,19 @@ async fn try_get_with(gate: u64) -> u64 {
     MOKA.try_get_with(gate, run).await.unwrap_or_else(|error| match *error {})
 }
 
+static QUICK: LazyLock<quick_cache::sync::Cache<u64, u64>> = LazyLock::new(|| quick_cache::sync::Cache::new(10_000));
+
+async fn quick(gate: u64) -> u64 {
+    let run = async { Ok::<_, Infallible>(body(gate).await) };
+    QUICK.get_or_insert_async(&gate, run).await.unwrap_or_else(|error| match error {})
+}
+
+static SINGLEFLIGHT: LazyLock<SingleFlight<u64, u64>> = LazyLock::new(SingleFlight::new);
+
+async fn singleflight(gate: u64) -> u64 {
+    SINGLEFLIGHT.work(gate, || body(gate)).await
+}
+
 /// The floor: tasks that wait for the gate and nothing else.
 async fn bare(gate: u64) -> u64 {
     GATE_OPENED.notified().await;
@@ -77,7 +91,14 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
                 time("cached by_key", by_key),
                 time("moka get_with", get_with),
                 time("moka try_get_with", try_get_with),
+                time("quick_cache", quick),
+                time("singleflight-async", singleflight),
                 time("bare tokio Notify", bare),
+            ],
+            targets: vec![
+                Target::new("B1", "stampede", 2, Limit::Ratio("moka try_get_with", 0.4)),
+                Target::new("B1", "stampede", 2, Limit::Ratio("quick_cache", 0.75)),
+                Target::new("B1", "stampede", 2, Limit::Ratio("singleflight-async", 1.0)),
             ],
         },
         Measure {
@@ -94,7 +115,13 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
                 space("cached by_key", by_key),
                 space("moka get_with", get_with),
                 space("moka try_get_with", try_get_with),
+                space("quick_cache", quick),
+                space("singleflight-async", singleflight),
                 space("bare tokio Notify", bare),
+            ],
+            targets: vec![
+                Target::new("B2", "stampede", 0, Limit::Value(128.0)),
+                Target::new("B2", "stampede", 1, Limit::Value(0.0)),
             ],
         },
     ]
@@ -168,7 +195,7 @@ where
         let gate = next_gate();
         let mut callers = (0..=FOLLOWERS).map(|_| Box::pin(call(gate))).collect::<Vec<_>>();
         let size = size_of_val(&*callers[0]);
-        let Allocations { count, bytes } = poll_fn(|cx| {
+        let Allocations { count, bytes, .. } = poll_fn(|cx| {
             let (leader, followers) = callers.split_first_mut().expect("there is a leader");
             assert!(leader.as_mut().poll(cx).is_pending());
             Poll::Ready(allocations::count(|| {

@@ -329,7 +329,11 @@ fn call(model: &Model) -> TokenStream {
         ({
             #reply
             let __stampede_returns = __stampede::returns(__stampede_reply, #share);
-            #call
+            let __stampede_called = { #call };
+            match __stampede_called {
+                __stampede::Called::Hit(__stampede_answer) => return __stampede_answer,
+                __stampede::Called::Going(__stampede_call) => __stampede_call,
+            }
         })
         .await
     }

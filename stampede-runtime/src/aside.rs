@@ -10,8 +10,16 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
-    static HOLDING: Cell<bool> = const { Cell::new(false) };
+    static STATE: Cell<State> = const { Cell::new(State::Free) };
     static ASIDE: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Free,
+    Holding,
+    /// And something has been laid aside.
+    Laden,
 }
 
 /// While this lives, values that are dropped on this thread are laid aside; the outermost drops them in truth. It goes with
@@ -22,18 +30,28 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
+    #[inline]
     pub(crate) fn start() -> Self {
-        Self { outermost: !HOLDING.replace(true) }
+        let outermost = STATE.get() == State::Free;
+        if outermost {
+            STATE.set(State::Holding);
+        }
+        Self { outermost }
     }
 }
 
 impl Drop for Holding {
+    #[inline]
     fn drop(&mut self) {
-        if self.outermost {
-            HOLDING.set(false);
-            ASIDE.take().into_iter().for_each(drop_contained);
+        if self.outermost && STATE.replace(State::Free) == State::Laden {
+            unload();
         }
     }
+}
+
+#[cold]
+fn unload() {
+    ASIDE.take().into_iter().for_each(drop_contained);
 }
 
 /// Drops a value. If it panics at that, the panic has been reported and goes no further: what goes on here is no business of
@@ -48,10 +66,11 @@ fn contain(value: &mut dyn Clear) {
 
 fn is_holding() -> bool {
     // At the very end of a thread its locals are gone, and so are its locks.
-    HOLDING.try_with(Cell::get).unwrap_or(false)
+    STATE.try_with(Cell::get).is_ok_and(|state| state != State::Free)
 }
 
 fn lay_aside(value: Box<dyn Any>) {
+    STATE.set(State::Laden);
     let _ = ASIDE.try_with(|aside| aside.borrow_mut().push(value));
 }
 

@@ -13,7 +13,7 @@ use crate::cycle::Edge;
 use crate::execution::Plan;
 use crate::flight::{Arrival, Runner};
 use crate::flights::{Admission, Request};
-use crate::key::KeyBuf;
+use crate::key::{Key, Probe};
 use crate::launch::Refused;
 use crate::memory::AnyStored;
 use crate::output::{Answer, Given, Packed};
@@ -22,7 +22,7 @@ use crate::policy::{self, Age, Mode, Rules, Step};
 use crate::remote::{Errand, Remote};
 use crate::run::Run;
 use crate::stats::Outcome;
-use crate::store::Store;
+use crate::store::{Look, Store};
 use crate::tally::{Found, Kind, Tally, Ticket};
 use crate::waiting::{Again, Role, Waiting};
 
@@ -64,6 +64,41 @@ pub(crate) trait Typed {
     fn drop_run(&mut self);
 }
 
+/// What a call that is no hit goes on with.
+pub(crate) struct Missed {
+    store: Store,
+    /// What the store has that is not simply the answer.
+    found: Option<(Arc<AnyStored>, Age)>,
+}
+
+/// The first look, in the store that is named or in force: `take` takes the answer, if it is there. Says whether it was.
+///
+/// If not, it says what to go on with; apart, for what a hit has no use for is not to be moved about.
+pub(crate) fn look(
+    store: Option<&Store>,
+    probe: &Probe<'_>,
+    take: &mut dyn FnMut(&AnyStored) -> bool,
+    missed: &mut Option<Missed>,
+) -> bool {
+    Store::with(store, |store| match store.hit(probe, take) {
+        Look::Hit => true,
+        Look::Value(stored, age) => {
+            *missed = Some(Missed { store: store.clone(), found: Some((stored, age)) });
+            false
+        }
+        Look::Nothing => {
+            *missed = Some(Missed { store: store.clone(), found: None });
+            false
+        }
+    })
+}
+
+/// No look, for a call that wants nothing that is stored.
+#[cold]
+pub(crate) fn look_away(store: Option<&Store>) -> Missed {
+    Missed { store: store.cloned().unwrap_or_else(Store::current), found: None }
+}
+
 /// How far a call has come.
 pub(crate) enum State {
     /// It can be answered.
@@ -101,27 +136,20 @@ impl Alone {
 }
 
 impl State {
-    /// The first look. Without a key, the call goes past the store.
+    /// The call has found no answer yet. Without a key, it goes past the store.
     pub(crate) fn enter(
         caller: &mut dyn Typed,
         name: &'static str,
-        store: Store,
         mode: Mode,
-        key: Option<&KeyBuf>,
+        key: Option<Key>,
+        Missed { store, found }: Missed,
     ) -> Self {
         let Some(key) = key else { return Self::alone(caller, name, store) };
         let bypass = store.is_bypassed();
-        let found = if bypass || mode == Mode::Fresh { None } else { store.look_up(key.as_bytes()) };
-        let found = match found {
-            Some((stored, Age::Fresh)) if stored.is(caller.kind().value) => {
-                return Self::Answered(Answer::Stored(stored), Tally { store, outcome: Outcome::Fresh });
-            }
-            found => found,
-        };
         let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
         let tally = Tally { store, outcome };
-        let ticket = Ticket { key: key.to_key(), name, mode, tally, patience: None, seen: None };
-        match found {
+        let ticket = Ticket { key, name, mode, tally, patience: None, seen: None };
+        match found.filter(|_| !bypass) {
             Some((stored, age)) => Self::found(caller, stored, age, ticket),
             None => Self::ask(caller, ticket),
         }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 
 use crate::builder::CacheBuilder;
-use crate::call::{Id, Target, call};
+use crate::call::{Called, Id, Target, call};
 use crate::entry::Entry;
 use crate::launch::Detached;
 use crate::policy::Options;
@@ -115,7 +115,14 @@ impl<V: Value> Cache<V> {
         S: FnMut() -> F,
         F: Future<Output = V> + Send + 'static,
     {
-        self.call(key, Reply::<V, V, Infallible, Plain>::NEW, init).await
+        ({
+            let called = self.call(key, Reply::<V, V, Infallible, Plain>::NEW, init);
+            match called {
+                Called::Hit(value) => return value,
+                Called::Going(call) => call,
+            }
+        })
+        .await
     }
 }
 
@@ -147,10 +154,22 @@ impl<V: Value, X> Cache<V, X> {
         X: 'static,
         Own<X>: Refuse<E>,
     {
-        self.call(key, Reply::<Result<V, E>, V, E, Fallible>::NEW, init).await
+        ({
+            let called = self.call(key, Reply::<Result<V, E>, V, E, Fallible>::NEW, init);
+            match called {
+                Called::Hit(result) => return result,
+                Called::Going(call) => call,
+            }
+        })
+        .await
     }
 
-    fn call<K, R, E, D, M, S, F>(&self, key: &K, reply: Reply<R, V, E, D>, mut start: S) -> impl Future<Output = R>
+    fn call<K, R, E, D, M, S, F>(
+        &self,
+        key: &K,
+        reply: Reply<R, V, E, D>,
+        mut start: S,
+    ) -> Called<R, impl Future<Output = R>>
     where
         K: Serialize + ?Sized,
         R: 'static,

@@ -28,13 +28,13 @@ use once_cell::sync::Lazy;
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
-use crate::asking::{State, Typed};
+use crate::asking::{Missed, State, Typed, look, look_away};
 use crate::context::{self, InRun, Within};
 use crate::execution::{Execution, Plan};
 use crate::flight::Runner;
-use crate::key::{KeyBuf, KeyError};
+use crate::key::{Key, KeyError, Probe, hash};
 use crate::launch::{Launch, Refused};
-use crate::output::{Given, Output, Packed};
+use crate::output::{Given, Output, Packed, Seen};
 use crate::policy::{Mode, Options, Rules};
 use crate::reply::Pack;
 use crate::run::Run;
@@ -110,6 +110,15 @@ pub struct Call<R, P, O, S, F, L> {
     reply: PhantomData<fn() -> R>,
 }
 
+/// What has become of a call at once.
+#[derive(Debug)]
+pub enum Called<R, C> {
+    /// It was a hit: this is its answer. It has never been a future, nor is it moved into one.
+    Hit(R),
+    /// It is to be awaited.
+    Going(C),
+}
+
 // Nothing is pinned within but what is boxed.
 impl<R, P, O, S, F, L> Unpin for Call<R, P, O, S, F, L> {}
 
@@ -128,15 +137,18 @@ pin_project! {
 
 /// What a call is about.
 pub trait Ask {
-    /// The first look.
-    fn ask(&self, caller: Asking<'_>) -> Asked;
+    /// The first look: `take` takes the answer, if it is there. If it is not, this is what to go on with.
+    fn look(&self, take: &mut dyn FnMut(&Seen<'_>) -> bool) -> Option<Unanswered>;
 }
 
-/// Who calls, as far as it can be said without the types.
-pub struct Asking<'c>(&'c mut dyn Typed);
-
-/// How far a call has come by its first look.
-pub struct Asked(State);
+/// A call whose answer was not there.
+pub struct Unanswered {
+    name: &'static str,
+    mode: Mode,
+    /// Without one, the call goes past the store.
+    key: Option<Key>,
+    missed: Missed,
+}
 
 /// A key, in a store or the one in force.
 pub(crate) struct Target<'c, K: ?Sized> {
@@ -146,28 +158,44 @@ pub(crate) struct Target<'c, K: ?Sized> {
 }
 
 impl<K: Serialize + ?Sized> Ask for Target<'_, K> {
-    fn ask(&self, Asking(caller): Asking<'_>) -> Asked {
+    #[inline]
+    fn look(&self, take: &mut dyn FnMut(&Seen<'_>) -> bool) -> Option<Unanswered> {
         let Self { id, store, key } = *self;
         let mode = context::mode();
-        // Keys are looked at where they are: to move them takes time.
-        let encoded = if mode == Mode::Uncached { None } else { Some(KeyBuf::encode(id.space, key)) };
-        if let Some(Err(error)) = &encoded {
-            warn_about_key(id.name, error);
+        let hash = if mode == Mode::Uncached { None } else { known(id, hash(id.space, key)) };
+        let mut missed = None;
+        if let Some(hash) = hash
+            && mode != Mode::Fresh
+            && look(
+                store,
+                &Probe { space: id.space, hash, parts: &key },
+                &mut |stored| take(&Seen(stored)),
+                &mut missed,
+            )
+        {
+            return None;
         }
-        let key = encoded.as_ref().and_then(|encoded| encoded.as_ref().ok());
-        let store = store.cloned().unwrap_or_else(Store::current);
-        Asked(State::enter(caller, id.name, store, mode, key))
+        let missed = missed.unwrap_or_else(|| look_away(store));
+        let key = hash.and_then(|hash| known(id, Probe { space: id.space, hash, parts: &key }.to_key()));
+        Some(Unanswered { name: id.name, mode, key, missed })
     }
 }
 
-/// A call of a coalesced function, or for a key of a cache.
+/// What comes of a key, if it can be serialized.
+#[inline]
+fn known<T>(id: Id, key: Result<T, KeyError>) -> Option<T> {
+    key.inspect_err(|error| warn_about_key(id.name, error)).ok()
+}
+
+/// A call of a coalesced function, or for a key of a cache: its answer, or what is to be awaited for it.
+#[inline]
 pub fn call<R, V, P, O, S, F, L>(
     target: &dyn Ask,
     returns: P,
     launch: L,
     options: O,
     start: S,
-) -> Call<R, P, O, S, F, L>
+) -> Called<R, Call<R, P, O, S, F, L>>
 where
     P: Pack<R>,
     O: Fn() -> Options<V>,
@@ -175,9 +203,20 @@ where
     F: Future<Output = Output>,
     L: Launch<F>,
 {
+    let mut answer = None;
+    let unanswered = target.look(&mut |seen| {
+        answer = returns.copy(seen);
+        answer.is_some()
+    });
+    let Some(unanswered) = unanswered else {
+        return match answer {
+            Some(answer) => Called::Hit(answer),
+            None => unreachable!("a hit is what has been taken"),
+        };
+    };
     let (mut recipe, mut here) = (Recipe { returns, options, start }, None);
-    let Asked(state) = ask(&mut recipe, &mut here, &P::KIND, launch, target);
-    Call { here, state, recipe, launch, reply: PhantomData }
+    let state = enter(&mut recipe, &mut here, &P::KIND, launch, unanswered);
+    Called::Going(Call { here, state, recipe, launch, reply: PhantomData })
 }
 
 impl<R, V, P, O, S, F, L> Future for Call<R, P, O, S, F, L>
@@ -201,14 +240,15 @@ where
 
 // What follows is the same for all functions: its types are those of what runs their bodies.
 
-fn ask<F: Future<Output = Output>, L: Launch<F>>(
+#[cold]
+fn enter<F: Future<Output = Output>, L: Launch<F>>(
     recipe: &mut dyn Cook<F>,
     here: &mut Here<F>,
     kind: &'static Kind,
     launch: L,
-    target: &dyn Ask,
-) -> Asked {
-    target.ask(Asking(&mut Caller { recipe, here, kind, launch }))
+    Unanswered { name, mode, key, missed }: Unanswered,
+) -> State {
+    State::enter(&mut Caller { recipe, here, kind, launch }, name, mode, key, missed)
 }
 
 fn poll<F: Future<Output = Output>, L: Launch<F>>(

@@ -17,16 +17,42 @@ use crate::run::Run;
 use crate::store::Store;
 
 thread_local! {
-    static STORE: RefCell<Option<Store>> = const { RefCell::new(None) };
+    static PLACE: Cell<Place> = const { Cell::new(Place::Nowhere) };
+    /// A hit holds on to this while it copies the value. Code of the user's that runs meanwhile and puts another store in
+    /// force does so in `INNER`, which nobody holds on to.
+    static OUTER: RefCell<Option<Store>> = const { RefCell::new(None) };
+    static INNER: RefCell<Option<Store>> = const { RefCell::new(None) };
     static MODE: Cell<Mode> = const { Cell::new(Mode::Normal) };
     /// Whether a call has read the mode since it was set.
     static MODE_READ: Cell<bool> = const { Cell::new(false) };
     static RUN: RefCell<Option<Arc<Run>>> = const { RefCell::new(None) };
 }
 
+/// Where the store of the innermost scope is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    Outer,
+    Inner,
+}
+
 /// The store of the innermost scope.
 pub(crate) fn store() -> Option<Store> {
-    STORE.with_borrow(Clone::clone)
+    match PLACE.get() {
+        Place::Nowhere => None,
+        Place::Outer => OUTER.with_borrow(Clone::clone),
+        Place::Inner => INNER.with_borrow(Clone::clone),
+    }
+}
+
+/// Gives it to `then`, without a handle of its own where that can be.
+#[inline]
+pub(crate) fn with_store<T>(then: impl FnOnce(Option<&Store>) -> T) -> T {
+    match PLACE.get() {
+        Place::Nowhere => then(None),
+        Place::Outer => OUTER.with_borrow(|store| then(store.as_ref())),
+        Place::Inner => then(store().as_ref()),
+    }
 }
 
 /// What the innermost wrapper asks of a call.
@@ -85,11 +111,38 @@ impl<L: Layer, F: Future> Future for Within<L, F> {
 }
 
 /// Puts a store in force.
-pub(crate) struct InStore(pub(crate) Option<Store>);
+pub(crate) struct InStore {
+    store: Option<Store>,
+    /// Whether this is what has moved on to `INNER`.
+    moved: bool,
+}
+
+impl InStore {
+    pub(crate) const fn new(store: Option<Store>) -> Self {
+        Self { store, moved: false }
+    }
+}
 
 impl Layer for InStore {
     fn swap(&mut self) {
-        STORE.with_borrow_mut(|store| mem::swap(store, &mut self.0));
+        let mut swap = |store: &mut Option<Store>| {
+            mem::swap(store, &mut self.store);
+            store.is_some()
+        };
+        if PLACE.get() == Place::Inner {
+            INNER.with_borrow_mut(swap);
+            if mem::take(&mut self.moved) {
+                PLACE.set(Place::Outer);
+            }
+            return;
+        }
+        if let Ok(is_there) = OUTER.with(|store| store.try_borrow_mut().map(|mut store| swap(&mut store))) {
+            PLACE.set(if is_there { Place::Outer } else { Place::Nowhere });
+        } else {
+            INNER.with_borrow_mut(swap);
+            PLACE.set(Place::Inner);
+            self.moved = true;
+        }
     }
 }
 
@@ -136,7 +189,7 @@ pub(crate) struct InRun {
 
 impl InRun {
     pub(crate) fn new(run: Arc<Run>, store: Option<Store>) -> Self {
-        Self { run: Some(run), store: InStore(store), mode: InMode::new(Mode::Normal) }
+        Self { run: Some(run), store: InStore::new(store), mode: InMode::new(Mode::Normal) }
     }
 }
 

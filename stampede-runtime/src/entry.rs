@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::call::{Id, warn_about_key};
-use crate::key::{Key, KeyBuf};
+use crate::key::{Key, encode};
 use crate::memory::{AnyStored, Stored};
 use crate::policy::{Lifetime, Options, Rules, Terms, Weight};
 use crate::random;
@@ -61,8 +61,8 @@ impl<V> fmt::Debug for Entry<V> {
 impl<V> Entry<V> {
     /// The entry of a key; `W` is the type of what is stored.
     pub(crate) fn new<W: Value, K: Serialize + ?Sized>(id: Id, store: Store, parts: &K, options: Options<W>) -> Self {
-        let key = match KeyBuf::encode(id.space, parts) {
-            Ok(key) => Some(key.to_key()),
+        let key = match encode(id.space, parts) {
+            Ok(key) => Some(key),
             Err(error) => {
                 warn_about_key(id.name, &error);
                 None

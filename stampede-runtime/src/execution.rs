@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::context::{self, InRun, Within};
 use crate::flight::{Flight, Outcome, Runner};
+use crate::key::space_of;
 use crate::memory::{AnyStored, Stored};
 use crate::output::{Output, Packed};
 use crate::policy::{Lifetime, Report, Rules};
@@ -19,7 +20,6 @@ use crate::random;
 use crate::remote::{Approach, Approached, Held, Load, Mark};
 use crate::run::Run;
 use crate::settled::AnyError;
-use crate::space::Space;
 use crate::stats::RunResult;
 use crate::store::Store;
 use crate::sync::Mutex;
@@ -212,7 +212,7 @@ impl Plan {
             Approached::Run(held, mark) => {
                 (self.held, self.mark) = (held, Some(mark));
                 // Only now is it known that a run is needed.
-                if let (Some(trip), Some(space)) = (self.rules.trip, Space::of_key(&run.key))
+                if let (Some(trip), Some(space)) = (self.rules.trip, space_of(&run.key))
                     && !run.has_permit()
                 {
                     let admission = self.store.breakers().admit(space, run.name, trip, self.rules.limit());

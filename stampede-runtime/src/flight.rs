@@ -62,6 +62,9 @@ use crate::wakers::{Place, Wakers};
 #[cfg(all(test, stampede_model))]
 mod model;
 
+#[cfg(all(test, stampede_model))]
+pub(crate) use self::model::Bounded;
+
 /// What a flight came to.
 pub(crate) enum Outcome {
     /// A value, in the store as well if it was to be stored; or an error that was.

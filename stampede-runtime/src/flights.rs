@@ -1,15 +1,13 @@
 //! The table of a store's current flights. Its invariants are those of [`crate::flight`].
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aside::Holding;
 use crate::flight::{Flight, Runner, Waiter};
-use crate::key::Key;
+use crate::key::{ByHash, Key, hash_of};
 use crate::run::Run;
 use crate::stats::{Counters, RunResult};
 use crate::sync::plain::AtomicUsize;
@@ -22,7 +20,6 @@ const SHARDS: usize = if cfg!(all(test, stampede_model)) { 1 } else { 64 };
 /// The flights of a store.
 pub(crate) struct Flights {
     shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
     pub(crate) counters: Counters,
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
@@ -35,7 +32,7 @@ pub(crate) struct Flights {
 
 type OnLimit = Box<dyn Fn(&[u8], Duration) -> bool + Send + Sync>;
 
-type Shard = HashMap<Key, Arc<Flight>>;
+type Shard = HashMap<Key, Arc<Flight>, ByHash>;
 
 /// A locked shard. Values that are dropped meanwhile are dropped after it is unlocked.
 pub(crate) struct Locked<'f> {
@@ -87,7 +84,6 @@ impl Flights {
         Self {
             on_limit: Box::new(on_limit),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
             counters: Counters::default(),
             in_flight: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -102,6 +98,11 @@ impl Flights {
 
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a flight of this key.
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        self.lock(key).shard.contains_key(key)
     }
 
     /// How many flights the table holds.
@@ -133,20 +134,20 @@ impl Flights {
         (self.on_limit)(key, retry_after)
     }
 
-    fn shard(&self, key: &[u8]) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        let hash = self.hasher.hash_one(key) as usize;
+    fn shard(key: &[u8]) -> usize {
+        // Bits of the hash that the shard's own table does not use.
+        let hash = (hash_of(key) >> 40) as usize;
         hash & (SHARDS - 1)
     }
 
     pub(crate) fn lock(&self, key: &[u8]) -> Locked<'_> {
         let holding = Holding::start();
-        Locked { shard: self.shards[self.shard(key)].lock(), _holding: holding }
+        Locked { shard: self.shards[Self::shard(key)].lock(), _holding: holding }
     }
 
     /// How often something was voided so far, in the shard of this key.
     pub(crate) fn voided(&self, key: &[u8]) -> usize {
-        self.voided[self.shard(key)].load(Ordering::SeqCst)
+        self.voided[Self::shard(key)].load(Ordering::SeqCst)
     }
 
     /// Does `then` under the key's lock, unless something in its shard was voided since it was `voided` times.
@@ -226,7 +227,7 @@ impl Flights {
     /// Ends the currency of the key's flight, if there is one, and does `then` in the same step.
     pub(crate) fn supersede(&self, key: &[u8], then: impl FnOnce()) {
         let mut locked = self.lock(key);
-        self.voided[self.shard(key)].fetch_add(1, Ordering::SeqCst);
+        self.voided[Self::shard(key)].fetch_add(1, Ordering::SeqCst);
         let removed = locked.shard.remove(key);
         then();
         drop(locked);

@@ -15,15 +15,15 @@ use tokio::time::Instant;
 use crate::cache::Cache;
 use crate::call::Id;
 use crate::context;
-use crate::key::KeyBuf;
-use crate::memory::Stored;
+use crate::key::{Probe, encode, hash};
+use crate::memory::{AnyStored, Stored};
 use crate::policy::{Age, Lifetime, Mode, Options};
 use crate::random;
 use crate::reply::Value;
 use crate::run::Run;
 use crate::space::Space;
 use crate::stats::{Outcome, RunResult};
-use crate::store::Store;
+use crate::store::{Look, Store};
 
 pub use crate::tags::Tag;
 
@@ -55,15 +55,27 @@ pub fn hit<V: Value, X, K: Serialize + ?Sized, T>(
     key: &K,
     take: impl FnOnce(&V, bool) -> Option<T>,
 ) -> Option<T> {
-    if !matches!(context::mode(), Mode::Normal | Mode::NoStale) || cache.store.is_bypassed() {
+    if !matches!(context::mode(), Mode::Normal | Mode::NoStale) {
         return None;
     }
-    let key = KeyBuf::encode(cache.id.space, key).ok()?;
-    let (stored, age) = cache.store.look_up(key.as_bytes())?;
-    let value = stored.downcast::<V>().filter(|_| age.is_fresh())?;
-    let taken = take(value, age == Age::Due)?;
-    cache.store.flights().counters.call(Outcome::Fresh);
-    Some(taken)
+    let space = cache.id.space;
+    let probe = Probe { space, hash: hash(space, key).ok()?, parts: &key };
+    let (mut take, mut taken) = (Some(take), None);
+    let mut take = |stored: &AnyStored, is_due| {
+        let value = stored.downcast::<V>()?;
+        take.take()?(value, is_due)
+    };
+    let look = cache.store.hit(&probe, &mut |stored| {
+        taken = take(stored, false);
+        taken.is_some()
+    });
+    if let Look::Value(stored, Age::Due) = look {
+        taken = take(&stored, true);
+        if taken.is_some() {
+            cache.store.flights().counters.call(Outcome::Fresh);
+        }
+    }
+    taken
 }
 
 /// Counts a run outside all flights, of a call that a flight could not answer.
@@ -80,9 +92,9 @@ pub struct Fence {
 
 /// What was voided under a key before now was voided before the value began.
 pub fn fence<V: Value, X, K: Serialize + ?Sized>(cache: &Cache<V, X>, key: &K) -> Option<Fence> {
-    let key = KeyBuf::encode(cache.id.space, key).ok()?;
+    let key = encode(cache.id.space, key).ok()?;
     let flights = cache.store.flights();
-    Some(Fence { voided: flights.voided(key.as_bytes()), epoch: cache.store.epoch() })
+    Some(Fence { voided: flights.voided(&key), epoch: cache.store.epoch() })
 }
 
 /// Stores a value that no run of the cache has made, unless its key has been voided since the fence (or another of the same
@@ -95,12 +107,11 @@ pub fn put_unless_voided<V: Value, X, K: Serialize + ?Sized>(
     value: V,
     ttl: Duration,
 ) {
-    let Ok(key) = KeyBuf::encode(cache.id.space, key) else { return };
+    let Ok(key) = encode(cache.id.space, key) else { return };
     let (store, ttl) = (&cache.store, cache.store.cap(ttl));
     if ttl.is_zero() || store.is_bypassed() {
         return;
     }
-    let key = key.to_key();
     let value = Stored::new(value);
     let weight = cache.options.rules.opinion.weight.of(&value);
     let terms = hosted.run.windows(&cache.options.rules.terms);

@@ -1,7 +1,7 @@
 //! Keys: what a call is about, as bytes.
 //!
-//! A key is the identity of its cache (eight bytes, see [`crate::space`]) and the serialized parts, encoded with bincode
-//! and marked so that different values have different bytes:
+//! A key is its hash, the identity of its cache (eight bytes each, see [`crate::space`]) and the serialized parts, encoded
+//! with bincode and marked so that different values have different bytes:
 //!
 //! 1. Every value is preceded by a byte for its kind, so `1u8`, `1u64`, `'\x01'`, `true` and `Some(1)` differ, and so do
 //!    `0`, `""`, `[]`, `{}`, `false` and `null` of one dynamic type.
@@ -10,16 +10,23 @@
 //!    and so do two structs that skip different fields.
 //! 4. Lengths need not be known in advance.
 //!
+//! A look-up builds no key. The encoding is streamed into a hasher, and, where a key of that hash is found, once more into a
+//! comparison with its bytes: a [`Probe`] does that. The bytes are made when they are to be kept.
+//!
 //! Keys are only ever compared, never decoded. Two equal `HashMap`s may iterate in different orders: unordered
 //! collections have no place in a key.
 
 use std::fmt::{self, Display, Write as _};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::Arc;
 
 use bincode::config::{Configuration, Fixint, LittleEndian};
 use bincode::enc::write::Writer;
-use bincode::enc::{Encode, EncoderImpl};
+use bincode::enc::{Encode, Encoder as _, EncoderImpl};
 use bincode::error::EncodeError;
+use foldhash::SharedSeed;
+use foldhash::fast::FoldHasher;
+use once_cell::sync::Lazy;
 use serde::ser::{
     self, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
@@ -27,34 +34,227 @@ use serde::ser::{
 
 use crate::space::Space;
 
-/// The bytes of a key, shared by whoever holds them.
+/// The bytes of a key, shared by whoever holds them: its hash, its cache, its parts.
 pub(crate) type Key = Arc<[u8]>;
+
+/// How long hash and cache are, with which a key begins.
+const WORD: usize = 8;
 
 /// Keys up to this many bytes are built without touching the heap.
 const INLINE: usize = 192;
 
+/// The hash of a key, which it bears in front. A key that has none (of a run outside all flights) is in no table.
+pub(crate) fn hash_of(key: &[u8]) -> u64 {
+    key.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// What follows the hash.
+pub(crate) fn rest_of(key: &[u8]) -> &[u8] {
+    key.get(WORD..).unwrap_or_default()
+}
+
+/// Builds tables of what bears its hash already.
+pub(crate) type ByHash = BuildHasherDefault<Given>;
+
+/// The hash that was given, or that of the key that was.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given(u64);
+
+impl Hasher for Given {
+    fn write(&mut self, key: &[u8]) {
+        self.0 = hash_of(key);
+    }
+
+    #[inline]
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    /// What precedes a key is its length.
+    fn write_usize(&mut self, _: usize) {}
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The cache that a key belongs to.
+pub(crate) fn space_of(key: &[u8]) -> Option<Space> {
+    rest_of(key).first_chunk::<WORD>().map(|bytes| Space::from_bytes(*bytes))
+}
+
+/// What is asked for: a key that has been hashed, and need not be built before it turns out to be new.
+///
+/// The parts are serialized anew each time that they are asked. Should they come out different, the key is found nowhere.
+#[derive(Clone, Copy)]
+pub(crate) struct Probe<'k> {
+    pub(crate) space: Space,
+    /// As [`hash`] gives it.
+    pub(crate) hash: u64,
+    pub(crate) parts: &'k dyn Parts,
+}
+
+/// The parts of a key, whatever their types.
+pub(crate) trait Parts {
+    /// Whether this is their encoding.
+    fn are(&self, bytes: &[u8]) -> bool;
+
+    /// Collects it.
+    fn collect(&self, built: &mut Built) -> Result<(), KeyError>;
+}
+
+impl<K: Serialize + ?Sized> Parts for &K {
+    fn are(&self, bytes: &[u8]) -> bool {
+        let mut comparing = Comparing { rest: bytes, has_diverged: false };
+        let result = self.serialize(KeySerializer { encoder: &mut EncoderImpl::new(&mut comparing, CONFIG) });
+        result.is_ok() && comparing.rest.is_empty() && !comparing.has_diverged
+    }
+
+    #[cold]
+    fn collect(&self, built: &mut Built) -> Result<(), KeyError> {
+        self.serialize(KeySerializer { encoder: &mut EncoderImpl::new(built, CONFIG) })
+    }
+}
+
+/// The hash of the key of `space` with these parts.
+#[inline]
+pub(crate) fn hash<K: Serialize + ?Sized>(space: Space, parts: &K) -> Result<u64, KeyError> {
+    let mut hashing = Hashing::of(space);
+    parts.serialize(KeySerializer { encoder: &mut EncoderImpl::new(&mut hashing, CONFIG) })?;
+    Ok(hashing.0.finish())
+}
+
+impl Probe<'_> {
+    /// Builds the key.
+    pub(crate) fn to_key(self) -> Result<Key, KeyError> {
+        let mut built = Built { inline: [0; INLINE], len: 0, spilled: Vec::new() };
+        built.push(&self.hash.to_le_bytes());
+        built.push(&self.space.to_bytes());
+        self.parts.collect(&mut built)?;
+        Ok(Arc::from(built.as_bytes()))
+    }
+
+    /// Whether it is the key of this hash that goes on so.
+    #[inline]
+    pub(crate) fn goes_on(&self, rest: &[u8]) -> bool {
+        let Some((space, parts)) = rest.split_first_chunk() else { return false };
+        *space == self.space.to_bytes() && self.parts.are(parts)
+    }
+}
+
+/// The key of `space` with these parts.
+pub(crate) fn encode<K: Serialize + ?Sized>(space: Space, parts: &K) -> Result<Key, KeyError> {
+    Probe { space, hash: hash(space, parts)?, parts: &parts }.to_key()
+}
+
+/// Hashes an encoding as it goes by. The seed is random, once per process.
+struct Hashing(FoldHasher<'static>);
+
+impl Hashing {
+    #[inline]
+    fn of(space: Space) -> Self {
+        static SEEDS: Lazy<(u64, SharedSeed)> = Lazy::new(|| {
+            let random = RandomState::new();
+            (random.hash_one(0), SharedSeed::from_u64(random.hash_one(1)))
+        });
+        let (seed, shared) = &*SEEDS;
+        Self(FoldHasher::with_seed(seed ^ u64::from_le_bytes(space.to_bytes()), shared))
+    }
+}
+
+impl Writer for &mut Hashing {
+    #[expect(clippy::inline_always, reason = "lengths are constants where this is inlined")]
+    #[inline(always)]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        // How many there are is known where this is inlined.
+        if let [byte] = *bytes {
+            self.0.write_u8(byte);
+        } else if let Ok(word) = bytes.try_into().map(u32::from_le_bytes) {
+            self.0.write_u32(word);
+        } else if let Ok(word) = bytes.try_into().map(u64::from_le_bytes) {
+            self.0.write_u64(word);
+        } else {
+            self.0.write(bytes);
+        }
+        Ok(())
+    }
+}
+
+impl Sink for &mut Hashing {
+    #[expect(clippy::inline_always, reason = "lengths are constants where this is inlined")]
+    #[inline(always)]
+    fn run(&mut self, bytes: &[u8]) {
+        // Such a hasher takes the length into account.
+        self.0.write(bytes);
+    }
+}
+
+/// Compares an encoding, as it goes by, to that of a key.
+struct Comparing<'r> {
+    /// What is yet to come if it is the key.
+    rest: &'r [u8],
+    has_diverged: bool,
+}
+
+impl Writer for &mut Comparing<'_> {
+    #[expect(clippy::inline_always, reason = "lengths are constants where this is inlined")]
+    #[inline(always)]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        match self.rest.split_at_checked(bytes.len()) {
+            Some((head, rest)) if head == bytes => self.rest = rest,
+            _ => (self.rest, self.has_diverged) = (&[], true),
+        }
+        Ok(())
+    }
+}
+
+impl Sink for &mut Comparing<'_> {
+    #[expect(clippy::inline_always, reason = "lengths are constants where this is inlined")]
+    #[inline(always)]
+    fn run(&mut self, bytes: &[u8]) {
+        match self.rest.split_first_chunk() {
+            Some((len, rest)) if *len == length(bytes) && rest.len() >= bytes.len() => {
+                let (head, rest) = rest.split_at(bytes.len());
+                self.rest = rest;
+                self.has_diverged |= !is_same(head, bytes);
+            }
+            _ => (self.rest, self.has_diverged) = (&[], true),
+        }
+    }
+}
+
+/// Whether these are equal. Short texts are compared in place: to call for it costs more.
+#[inline]
+fn is_same(left: &[u8], right: &[u8]) -> bool {
+    fn ends<const N: usize>(left: &[u8], right: &[u8]) -> Option<bool> {
+        let (start, end) = (left.first_chunk::<N>()?, left.last_chunk::<N>()?);
+        Some((start == right.first_chunk()?) & (end == right.last_chunk()?))
+    }
+
+    let known = match right.len() {
+        4..=7 => ends::<4>(left, right),
+        8..=16 => ends::<8>(left, right),
+        _ => None,
+    };
+    known.unwrap_or_else(|| left == right)
+}
+
+/// How long a run is, as a key tells.
+fn length(bytes: &[u8]) -> [u8; 8] {
+    (bytes.len() as u64).to_le_bytes()
+}
+
 /// A key under construction; the bytes of ordinary ones stay on the stack.
-pub(crate) struct KeyBuf {
+pub(crate) struct Built {
     inline: [u8; INLINE],
     len: usize,
     spilled: Vec<u8>,
 }
 
-impl KeyBuf {
-    /// Encodes `parts` as a key of `space`.
-    pub(crate) fn encode<K: Serialize + ?Sized>(space: Space, parts: &K) -> Result<Self, KeyError> {
-        let mut key = Self { inline: [0; INLINE], len: 0, spilled: Vec::new() };
-        key.push(&space.to_bytes());
-        parts.serialize(KeySerializer { encoder: &mut EncoderImpl::new(&mut key, CONFIG) })?;
-        Ok(key)
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+impl Built {
+    fn as_bytes(&self) -> &[u8] {
         if self.spilled.is_empty() { &self.inline[..self.len] } else { &self.spilled }
-    }
-
-    pub(crate) fn to_key(&self) -> Key {
-        Arc::from(self.as_bytes())
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -71,16 +271,23 @@ impl KeyBuf {
     }
 }
 
-impl Writer for &mut KeyBuf {
+impl Writer for &mut Built {
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.push(bytes);
         Ok(())
     }
 }
 
-/// A part of a key could not be serialized: what its `Serialize` said.
+impl Sink for &mut Built {
+    fn run(&mut self, bytes: &[u8]) {
+        self.push(&length(bytes));
+        self.push(bytes);
+    }
+}
+
+/// A part of a key could not be serialized: what its `Serialize` said. In a box, for all that can go wrong is small then.
 #[derive(Debug)]
-pub(crate) struct KeyError(String);
+pub(crate) struct KeyError(Box<Box<str>>);
 
 impl Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +299,7 @@ impl std::error::Error for KeyError {}
 
 impl ser::Error for KeyError {
     fn custom<T: Display>(message: T) -> Self {
-        Self(message.to_string())
+        Self(Box::new(message.to_string().into()))
     }
 }
 
@@ -139,14 +346,20 @@ enum Kind {
     StructVariant,
 }
 
+/// Where an encoding goes.
+trait Sink: Writer {
+    /// Takes text or bytes, whose length is told before them.
+    fn run(&mut self, bytes: &[u8]);
+}
+
 /// No UTF-8 text contains this byte.
 const END_OF_TEXT: u8 = 0xff;
 
-struct KeySerializer<'e, W: Writer> {
+struct KeySerializer<'e, W: Sink> {
     encoder: &'e mut EncoderImpl<W, Config>,
 }
 
-impl<W: Writer> KeySerializer<'_, W> {
+impl<W: Sink> KeySerializer<'_, W> {
     fn put(&mut self, value: impl Encode) -> Result<(), KeyError> {
         value.encode(self.encoder).map_err(ser::Error::custom)
     }
@@ -158,6 +371,12 @@ impl<W: Writer> KeySerializer<'_, W> {
     fn leaf(mut self, kind: Kind, value: impl Encode) -> Result<(), KeyError> {
         self.kind(kind)?;
         self.put(value)
+    }
+
+    fn run(mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
+        self.kind(kind)?;
+        self.encoder.writer().run(bytes);
+        Ok(())
     }
 
     fn variant(&mut self, kind: Kind, name: &str, index: u32, variant: &str) -> Result<(), KeyError> {
@@ -182,7 +401,7 @@ impl<W: Writer> KeySerializer<'_, W> {
     }
 }
 
-impl<W: Writer> Serializer for KeySerializer<'_, W> {
+impl<W: Sink> Serializer for KeySerializer<'_, W> {
     type Ok = ();
     type Error = KeyError;
     type SerializeSeq = Self;
@@ -254,7 +473,7 @@ impl<W: Writer> Serializer for KeySerializer<'_, W> {
     }
 
     fn serialize_str(self, v: &str) -> Result<(), KeyError> {
-        self.leaf(Kind::Str, v)
+        self.run(Kind::Str, v.as_bytes())
     }
 
     fn collect_str<T: Display + ?Sized>(mut self, value: &T) -> Result<(), KeyError> {
@@ -264,7 +483,7 @@ impl<W: Writer> Serializer for KeySerializer<'_, W> {
     }
 
     fn serialize_bytes(self, v: &[u8]) -> Result<(), KeyError> {
-        self.leaf(Kind::Bytes, v)
+        self.run(Kind::Bytes, v)
     }
 
     fn serialize_none(mut self) -> Result<(), KeyError> {
@@ -360,18 +579,19 @@ impl<W: Writer> Serializer for KeySerializer<'_, W> {
 }
 
 /// Feeds the output of a `Display` into the key, piece by piece: how it is cut leaves no trace.
-struct Text<'s, 'e, W: Writer>(&'s mut KeySerializer<'e, W>);
+struct Text<'s, 'e, W: Sink>(&'s mut KeySerializer<'e, W>);
 
-impl<W: Writer> fmt::Write for Text<'_, '_, W> {
+impl<W: Sink> fmt::Write for Text<'_, '_, W> {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
-        bincode::enc::Encoder::writer(self.0.encoder).write(piece.as_bytes()).map_err(|_| fmt::Error)
+        // Byte by byte, for a hasher sees where the cuts are.
+        piece.bytes().try_for_each(|byte| self.0.encoder.writer().write(&[byte])).map_err(|_| fmt::Error)
     }
 }
 
 /// The compound serializers differ only in the names of their methods.
 macro_rules! compound {
     ($($trait:ident :: $method:ident),+) => {$(
-        impl<W: Writer> $trait for KeySerializer<'_, W> {
+        impl<W: Sink> $trait for KeySerializer<'_, W> {
             type Ok = ();
             type Error = KeyError;
 
@@ -393,7 +613,7 @@ compound!(
     SerializeTupleVariant::serialize_field
 );
 
-impl<W: Writer> SerializeMap for KeySerializer<'_, W> {
+impl<W: Sink> SerializeMap for KeySerializer<'_, W> {
     type Ok = ();
     type Error = KeyError;
 
@@ -410,7 +630,7 @@ impl<W: Writer> SerializeMap for KeySerializer<'_, W> {
     }
 }
 
-impl<W: Writer> SerializeStruct for KeySerializer<'_, W> {
+impl<W: Sink> SerializeStruct for KeySerializer<'_, W> {
     type Ok = ();
     type Error = KeyError;
 
@@ -423,7 +643,7 @@ impl<W: Writer> SerializeStruct for KeySerializer<'_, W> {
     }
 }
 
-impl<W: Writer> SerializeStructVariant for KeySerializer<'_, W> {
+impl<W: Sink> SerializeStructVariant for KeySerializer<'_, W> {
     type Ok = ();
     type Error = KeyError;
 

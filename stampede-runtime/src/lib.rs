@@ -9,6 +9,7 @@ mod breaker;
 mod builder;
 mod cache;
 mod call;
+mod clock;
 pub mod codec;
 mod context;
 mod cycle;

@@ -1,184 +1,44 @@
-//! The memory tier: the only module that knows how values are kept.
+//! The memory tier: the only module that knows how values are kept, and for how long there is room.
 //!
-//! moka bounds it. It holds type-erased values behind one `Arc` each. What a value is good for is decided by the policy
-//! from the entry's own times; moka's clock only clears away what nobody asks for any more.
+//! 1. What is stored is in the table, and nowhere else. Readers go there and nowhere else; they take no lock, and write to
+//!    no memory that other threads use.
+//! 2. moka bounds the table. It holds no value, but a token for each entry, and says which of them have to go. An entry is
+//!    in the table before its token is handed in, and a token's entry goes when the token does, whatever the cause. So there
+//!    is no entry without a token, except for the moments between.
+//! 3. A token is kept by the hash of its entry's key, and names the entry by number. Two keys of one hash take turns: to hand
+//!    in the token of one is to lose that of the other, and so its entry. An entry is never mistaken for the one that took
+//!    its place.
+//! 4. moka judges by how often and how recently an entry is asked for. It need only know that when something has to go, and
+//!    only what is new drives anything out. So after each new entry, each thread tells moka about its next few hits; where
+//!    nothing new comes, hits are not told. Every miss that stores something is.
+//! 5. What a value is good for is decided by the policy, from the entry's own times; moka's clock only clears away what
+//!    nobody asks for any more.
+//! 6. What is taken out of the table is dropped when no reader is left that might look at it, on any thread that reads or
+//!    writes here; and there, like all that moka drops, not before the locks in force are released: see [`crate::aside`].
 
-use std::any::{Any, TypeId};
+#[cfg(all(test, stampede_model))]
+mod model;
+mod stored;
+#[cfg(all(test, not(stampede_model)))]
+mod tests;
+
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::Expiry;
 use moka::sync::Cache;
+use papaya::{Equivalent, Guard, HashMap};
 use tokio::time::Instant;
 
-use crate::aside::{Careful, Holding};
-use crate::key::Key;
-use crate::policy::{Age, Lifetime, after, nanos};
-use crate::random;
-use crate::remote::Mark;
-use crate::settled::AnyError;
-use crate::sync::{AtomicU64, Ordering};
-use crate::tags::{Bearing, TagTable};
+use crate::aside::Holding;
+use crate::key::{ByHash, Key, Probe, hash_of, rest_of};
+use crate::policy::after;
+use crate::sync::{AtomicU64, Ordering, plain, step};
 
-/// A value at rest, with what the policy needs to judge it.
-pub(crate) struct Stored<V: ?Sized> {
-    pub(crate) life: Lifetime,
-    /// The store's epoch when the value's run began: a `clear` since then voids it.
-    epoch: u64,
-    /// The same as long as a glance at the lifetime tells all; zero where there is more to look at.
-    glance: AtomicU64,
-    weight: u32,
-    /// No refresh before this, in nanoseconds since the end of the TTL: less than none before that.
-    retry_at: AtomicU64,
-    /// How much earlier than that the TTL has ended by `expire`, in nanoseconds.
-    expired_by: AtomicU64,
-    bearing: Option<Box<Bearing>>,
-    /// What it has to do with the remote tier, if anything.
-    remote: Option<Box<Mark>>,
-    value: V,
-}
-
-/// A value of some type at rest: a [`Careful`] of it.
-pub(crate) type AnyStored = Stored<dyn Any + Send + Sync>;
-
-impl<V> Stored<Careful<V>> {
-    /// A value of which nothing else is known yet; till [`judged`](Stored::judged), it is of use to nobody.
-    pub(crate) fn new(value: V) -> Self {
-        Self {
-            life: Lifetime::over(),
-            epoch: 0,
-            glance: AtomicU64::new(0),
-            weight: 0,
-            retry_at: AtomicU64::new(i64::MIN.cast_unsigned()),
-            expired_by: AtomicU64::new(0),
-            bearing: None,
-            remote: None,
-            value: Careful::new(value),
-        }
-    }
-
-    /// The same, with something to do with the remote tier.
-    pub(crate) fn marked(mut self, mark: Mark) -> Self {
-        self.mark(Some(mark));
-        self
-    }
-
-    /// The same with all that there is to say about it, and shared.
-    pub(crate) fn with(mut self, life: Lifetime, epoch: u64, bearing: Option<Box<Bearing>>, weight: u32) -> Arc<Self> {
-        self.judged(life, epoch, bearing, weight);
-        Arc::new(self)
-    }
-}
-
-impl<V: ?Sized> Stored<V> {
-    /// Says about a value what there is to say: its run began in this epoch (from 1) and with these tags.
-    pub(crate) fn judged(&mut self, life: Lifetime, epoch: u64, bearing: Option<Box<Bearing>>, weight: u32) {
-        self.life = life;
-        self.epoch = epoch;
-        // A glance tells neither whether a tag was voided nor whether somebody vouches for a copy.
-        let is_plain = bearing.is_none() && self.remote.is_none();
-        self.glance = AtomicU64::new(if is_plain { epoch } else { 0 });
-        self.weight = weight;
-        self.bearing = bearing;
-    }
-
-    /// Says what it has to do with the remote tier.
-    pub(crate) fn mark(&mut self, mark: Option<Mark>) {
-        self.remote = mark.map(Box::new);
-        if self.remote.is_some() {
-            self.glance = AtomicU64::new(0);
-        }
-    }
-
-    /// What this has become: of the same run, so void with it.
-    pub(crate) fn renewed<W>(&self, value: W, life: Lifetime, weight: u32) -> Arc<Stored<Careful<W>>> {
-        let mut value = Stored::new(value);
-        value.mark(self.remote.as_ref().map(|mark| mark.renewed()));
-        value.with(life, self.epoch, self.bearing.clone(), weight)
-    }
-
-    /// What the value is good for, in this epoch of the store and with these tags voided.
-    pub(crate) fn age(&self, now: Instant, epoch: u64, tags: &TagTable) -> Age {
-        // Pairs with `expire`.
-        if self.glance.load(Ordering::Acquire) >= epoch && now < self.life.refresh_at {
-            return Age::Fresh;
-        }
-        self.look_closer(now, epoch, tags)
-    }
-
-    #[cold]
-    fn look_closer(&self, now: Instant, epoch: u64, tags: &TagTable) -> Age {
-        if self.epoch < epoch || self.bearing.as_ref().is_some_and(|bearing| tags.voids(bearing)) {
-            return Age::Dead;
-        }
-        let forward = Duration::from_nanos(self.expired_by.load(Ordering::Relaxed));
-        self.life.at(after(now, forward), random::unit)
-    }
-
-    /// What its tags are called.
-    pub(crate) fn tags(&self) -> Arc<[Arc<str>]> {
-        self.bearing.as_ref().map(|bearing| bearing.texts()).unwrap_or_default()
-    }
-
-    /// What it has to do with the remote tier, if anything.
-    pub(crate) fn remote(&self) -> Option<&Mark> {
-        self.remote.as_deref()
-    }
-
-    /// Ends the TTL now, if it has not ended. The windows beyond it are as long as they were.
-    fn expire(&self, now: Instant) {
-        let left = nanos(self.life.fresh_until.saturating_duration_since(now));
-        if self.expired_by.load(Ordering::Relaxed) == 0 && left > 0 {
-            self.expired_by.store(left, Ordering::Relaxed);
-            // Pairs with `age`: who sees this sees that.
-            self.glance.store(0, Ordering::Release);
-        }
-    }
-
-    /// Keeps refreshes away until `then`.
-    fn put_off(&self, then: Instant) {
-        self.retry_at.store(self.since_ttl(then).cast_unsigned(), Ordering::Relaxed);
-    }
-
-    /// Whether they are kept away.
-    pub(crate) fn is_put_off(&self, now: Instant) -> bool {
-        self.since_ttl(now) < self.retry_at.load(Ordering::Relaxed).cast_signed()
-    }
-
-    /// The nanoseconds since the end of the TTL; before it, less than none.
-    fn since_ttl(&self, now: Instant) -> i64 {
-        let signed = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
-        signed(now.saturating_duration_since(self.life.fresh_until))
-            - signed(self.life.fresh_until.saturating_duration_since(now))
-    }
-}
-
-impl AnyStored {
-    /// What [`is`](Self::is) is asked for values of this type.
-    pub(crate) const fn type_of<V: Any>() -> TypeId {
-        TypeId::of::<Careful<V>>()
-    }
-
-    /// Whether it is a value of this type.
-    pub(crate) fn is(&self, ty: TypeId) -> bool {
-        self.value.type_id() == ty
-    }
-
-    pub(crate) fn downcast<V: Any>(&self) -> Option<&V> {
-        self.value.downcast_ref::<Careful<V>>()?.get()
-    }
-
-    /// Takes a value of this type out.
-    pub(crate) fn take<V: Any>(&mut self) -> Option<V> {
-        self.value.downcast_mut::<Careful<V>>()?.take()
-    }
-
-    /// Whether it is an error that is stored.
-    pub(crate) fn is_error(&self) -> bool {
-        self.value.is::<Careful<AnyError>>()
-    }
-}
+use self::stored::Glance;
+pub(crate) use self::stored::{AnyStored, Stored};
 
 /// How much a memory tier holds.
 #[derive(Clone, Copy, Debug)]
@@ -205,8 +65,67 @@ impl Bounds {
 }
 
 pub(crate) struct Memory {
-    cache: Cache<Key, Arc<AnyStored>>,
+    table: Arc<Table>,
+    tokens: Cache<u64, Token, ByHash>,
     bounds: Bounds,
+    lanes: Lanes,
+    /// How many entries have been handed in: the number of the last one.
+    entries: AtomicU64,
+    /// How many of them were new.
+    news: plain::AtomicU64,
+}
+
+type Table = HashMap<Slot, Kept, ByHash>;
+
+/// Where an entry is in the table: its key, and its number.
+struct Slot {
+    hash: u64,
+    rest: Rest,
+    number: u64,
+}
+
+/// What follows the hash in a key. In place where it is short, as it mostly is: there is nowhere else to look then.
+enum Rest {
+    Short(u8, [u8; Self::SHORT]),
+    Long(Key),
+}
+
+impl Rest {
+    const SHORT: usize = 46;
+
+    fn of(key: Key) -> Self {
+        let rest = rest_of(&key);
+        let mut short = [0; Self::SHORT];
+        match (u8::try_from(rest.len()), short.get_mut(..rest.len())) {
+            (Ok(len), Some(room)) => {
+                room.copy_from_slice(rest);
+                Self::Short(len, short)
+            }
+            _ => Self::Long(key),
+        }
+    }
+
+    #[inline]
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(len, bytes) => bytes.get(..(*len).into()).unwrap_or_default(),
+            Self::Long(key) => rest_of(key),
+        }
+    }
+}
+
+/// An entry in the table.
+struct Kept {
+    glance: Glance,
+    stored: Arc<AnyStored>,
+}
+
+/// What moka holds for an entry.
+#[derive(Clone, Copy)]
+struct Token {
+    number: u64,
+    cost: u32,
+    dead_at: Instant,
 }
 
 impl fmt::Debug for Memory {
@@ -217,15 +136,30 @@ impl fmt::Debug for Memory {
 
 impl Memory {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        let mut cache = Cache::builder().max_capacity(bounds.capacity());
+        let table = Arc::new(Table::default());
+        let entries = Arc::downgrade(&table);
+        let mut tokens = Cache::builder().max_capacity(bounds.capacity()).eviction_listener(move |hash, token, _| {
+            if let Some(table) = entries.upgrade() {
+                // No step of a model's: moka holds locks here that it knows nothing of.
+                let Token { number, .. } = token;
+                let _ = table.pin().remove(&Numbered { hash: *hash, number });
+            }
+        });
         if bounds.weight.is_some() {
-            cache = cache.weigher(move |_, stored: &Arc<AnyStored>| bounds.cost(stored.weight));
+            tokens = tokens.weigher(|_, token: &Token| token.cost);
         }
         // A paused clock and moka's own would disagree about what is over.
         if !cfg!(feature = "test-util") {
-            cache = cache.expire_after(WhenDead);
+            tokens = tokens.expire_after(WhenDead);
         }
-        Self { cache: cache.build(), bounds }
+        Self {
+            table,
+            tokens: tokens.build_with_hasher(ByHash::default()),
+            bounds,
+            lanes: Lanes::default(),
+            entries: AtomicU64::new(0),
+            news: plain::AtomicU64::new(0),
+        }
     }
 
     /// Whether anything can be stored at all.
@@ -233,19 +167,86 @@ impl Memory {
         self.bounds.entries == 0 || self.bounds.weight == Some(0)
     }
 
+    /// Looks at what is stored under a key, without a copy of it, and whether it is plainly fresh in this epoch. It stays as
+    /// it is meanwhile. If `is_hit` says so of what the look came to, it counts as a hit.
+    #[inline]
+    pub(crate) fn read<T>(
+        &self,
+        probe: &Probe<'_>,
+        epoch: u64,
+        look: impl FnOnce(&Arc<AnyStored>, bool) -> T,
+        is_hit: impl FnOnce(&T) -> bool,
+    ) -> Option<T> {
+        let _holding = Holding::start();
+        let guard = self.table.guard();
+        // The first of this hash is as good as always the one, and to find it, no code of the user's is called.
+        let (slot, kept) = self.table.get_key_value(&Hashed(probe.hash), &guard)?;
+        let kept = if probe.goes_on(slot.rest.as_bytes()) { kept } else { self.table.get(probe, &guard)? };
+        let result = look(&kept.stored, kept.glance.is_fresh(epoch));
+        if is_hit(&result) {
+            let lane = self.lanes.count(guard.thread_id());
+            let news = self.news.load(Ordering::Relaxed);
+            if lane.told.load(Ordering::Relaxed) != news {
+                self.tell(lane, probe.hash, news);
+            }
+        }
+        Some(result)
+    }
+
+    /// Tells moka of a hit, one of the few that it is told of after something new has come.
+    #[cold]
+    fn tell(&self, lane: &Lane, hash: u64, news: u64) {
+        /// How many: where at least one call in so many misses, moka hears of all.
+        const FEW: u64 = 16;
+        let now = lane.telling.load(Ordering::Relaxed) + 1;
+        if now < FEW {
+            lane.telling.store(now, Ordering::Relaxed);
+        } else {
+            lane.telling.store(0, Ordering::Relaxed);
+            lane.told.store(news, Ordering::Relaxed);
+        }
+        self.tokens.get(&hash);
+    }
+
+    /// How many reads were hits.
+    pub(crate) fn hits(&self) -> u64 {
+        self.lanes.sum()
+    }
+
     pub(crate) fn get(&self, key: &[u8]) -> Option<Arc<AnyStored>> {
         let _holding = Holding::start();
-        self.cache.get(key)
+        self.table.pin().get(&Bytes(key)).map(|kept| Arc::clone(&kept.stored))
     }
 
     pub(crate) fn insert(&self, key: Key, stored: Arc<AnyStored>) {
+        // What is for the remote tier alone.
+        if self.holds_nothing() {
+            return;
+        }
         let _holding = Holding::start();
-        self.cache.insert(key, stored);
+        let hash = hash_of(&key);
+        let number = self.entries.fetch_add(1, Ordering::Relaxed) + 1;
+        let token = Token { number, cost: self.bounds.cost(stored.weight), dead_at: stored.life.dead_at() };
+        let kept = Kept { glance: stored.glance(), stored };
+        let is_new = self.table.pin().insert(Slot { hash, rest: Rest::of(key), number }, kept).is_none();
+        step();
+        if is_new {
+            self.news.fetch_add(1, Ordering::Relaxed);
+            // The miss that it came of.
+            self.tokens.get(&hash);
+        }
+        self.tokens.insert(hash, token);
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
         let _holding = Holding::start();
-        self.cache.invalidate(key);
+        let guard = self.table.guard();
+        if self.table.remove(&Bytes(key), &guard).is_some() {
+            step();
+            self.tokens.invalidate(&hash_of(key));
+            // What is voided by hand is to be dropped before long.
+            guard.flush();
+        }
     }
 
     /// Lets go of this very value.
@@ -267,21 +268,151 @@ impl Memory {
 
     /// Ends the TTL of what is stored under a key.
     pub(crate) fn expire(&self, key: &[u8]) {
-        if let Some(stored) = self.get(key) {
-            stored.expire(Instant::now());
+        let _holding = Holding::start();
+        if let Some(kept) = self.table.pin().get(&Bytes(key)) {
+            step();
+            kept.stored.expire(Instant::now());
+            kept.glance.close();
         }
     }
 
     /// Lets go of everything. What was stored is already void by its epoch; this frees the memory.
     pub(crate) fn clear(&self) {
         let _holding = Holding::start();
-        self.cache.invalidate_all();
+        // In this order: what comes in between loses its place in the table, and not its token.
+        self.tokens.invalidate_all();
+        step();
+        let guard = self.table.guard();
+        self.table.clear(&guard);
+        guard.flush();
     }
 
     pub(crate) fn len(&self) -> u64 {
         let _holding = Holding::start();
-        self.cache.run_pending_tasks();
-        self.cache.entry_count()
+        self.tokens.run_pending_tasks();
+        self.table.len() as u64
+    }
+}
+
+/// A thread's own place to count. Only that thread writes to it, so it need not be asked twice what is there; but for a
+/// few at the end, which are for all threads beyond.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Lane {
+    hits: plain::AtomicU64,
+    /// Up to which new entry the thread has told moka of its hits.
+    told: plain::AtomicU64,
+    /// How many it has told since.
+    telling: plain::AtomicU64,
+}
+
+#[derive(Debug)]
+struct Lanes(Box<[Lane]>);
+
+impl Lanes {
+    const OWN: usize = 32;
+    const SHARED: usize = 8;
+
+    /// Counts a hit of this thread: of the number that it alone has as long as it lives.
+    #[inline]
+    fn count(&self, thread: usize) -> &Lane {
+        if thread < Self::OWN {
+            let lane = &self.0[thread];
+            lane.hits.store(lane.hits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            lane
+        } else {
+            let lane = &self.0[Self::OWN + thread % Self::SHARED];
+            lane.hits.fetch_add(1, Ordering::Relaxed);
+            lane
+        }
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.iter().map(|lane| lane.hits.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self((0..Self::OWN + Self::SHARED).map(|_| Lane::default()).collect())
+    }
+}
+
+impl Hash for Slot {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for Slot {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.rest.as_bytes() == other.rest.as_bytes()
+    }
+}
+
+impl Eq for Slot {}
+
+impl Hash for Probe<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<Slot> for Probe<'_> {
+    #[cold]
+    fn equivalent(&self, slot: &Slot) -> bool {
+        self.hash == slot.hash && self.goes_on(slot.rest.as_bytes())
+    }
+}
+
+/// A key that has been built.
+struct Bytes<'k>(&'k [u8]);
+
+impl Hash for Bytes<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(hash_of(self.0));
+    }
+}
+
+impl Equivalent<Slot> for Bytes<'_> {
+    fn equivalent(&self, slot: &Slot) -> bool {
+        hash_of(self.0) == slot.hash && rest_of(self.0) == slot.rest.as_bytes()
+    }
+}
+
+/// Any key of this hash.
+struct Hashed(u64);
+
+impl Hash for Hashed {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
+}
+
+impl Equivalent<Slot> for Hashed {
+    #[inline]
+    fn equivalent(&self, slot: &Slot) -> bool {
+        self.0 == slot.hash
+    }
+}
+
+/// An entry, whatever its key.
+struct Numbered {
+    hash: u64,
+    number: u64,
+}
+
+impl Hash for Numbered {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<Slot> for Numbered {
+    fn equivalent(&self, slot: &Slot) -> bool {
+        self.number == slot.number
     }
 }
 
@@ -289,23 +420,23 @@ impl Memory {
 struct WhenDead;
 
 impl WhenDead {
-    fn remaining(stored: &AnyStored) -> Duration {
-        stored.life.dead_at().saturating_duration_since(Instant::now())
+    fn remaining(token: &Token) -> Duration {
+        token.dead_at.saturating_duration_since(Instant::now())
     }
 }
 
-impl Expiry<Key, Arc<AnyStored>> for WhenDead {
-    fn expire_after_create(&self, _: &Key, stored: &Arc<AnyStored>, _: std::time::Instant) -> Option<Duration> {
-        Some(Self::remaining(stored))
+impl Expiry<u64, Token> for WhenDead {
+    fn expire_after_create(&self, _: &u64, token: &Token, _: std::time::Instant) -> Option<Duration> {
+        Some(Self::remaining(token))
     }
 
     fn expire_after_update(
         &self,
-        _: &Key,
-        stored: &Arc<AnyStored>,
+        _: &u64,
+        token: &Token,
         _: std::time::Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(Self::remaining(stored))
+        Some(Self::remaining(token))
     }
 }

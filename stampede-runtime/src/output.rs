@@ -14,6 +14,9 @@ use crate::tally::Tally;
 /// What a body has returned.
 pub struct Output(pub(crate) Packed);
 
+/// What is stored, for who takes an answer.
+pub struct Seen<'s>(pub(crate) &'s AnyStored);
+
 /// What a body has returned, and nobody has judged yet.
 pub(crate) enum Packed {
     /// A value; one that came as an error, in a [`NoCache`](crate::NoCache), is not to be stored.

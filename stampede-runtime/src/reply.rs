@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::memory::AnyStored;
 use crate::nocache::NoCache;
-use crate::output::{Given, Output};
+use crate::output::{Given, Output, Seen};
 use crate::refusal::{CircuitOpen, Timeout};
 use crate::settled::AnyError;
 use crate::tally::Kind;
@@ -36,6 +36,9 @@ pub trait Divide<R, V, E> {
     /// What a body has returned.
     fn pack<H: Share<E>>(output: R, share: H) -> Output;
 
+    /// What a call returns that this value answers, if it is of its type. Runs the user's code.
+    fn copy(seen: &Seen<'_>) -> Option<R>;
+
     /// What a call returns.
     fn unpack<H: Share<E>>(given: Given, share: H) -> R;
 }
@@ -51,6 +54,10 @@ pub struct Fallible(());
 impl<T: Value> Divide<T, T, Infallible> for Plain {
     fn pack<H: Share<Infallible>>(output: T, _: H) -> Output {
         Output::value(output)
+    }
+
+    fn copy(Seen(stored): &Seen<'_>) -> Option<T> {
+        stored.downcast::<T>().cloned()
     }
 
     fn unpack<H: Share<Infallible>>(mut given: Given, _: H) -> T {
@@ -70,6 +77,10 @@ impl<T: Value, E: Send + 'static> Divide<Result<T, E>, T, E> for Fallible {
                 None => Output::error::<E, H>(error),
             },
         }
+    }
+
+    fn copy(Seen(stored): &Seen<'_>) -> Option<Result<T, E>> {
+        stored.downcast::<T>().cloned().map(Ok)
     }
 
     fn unpack<H: Share<E>>(mut given: Given, share: H) -> Result<T, E> {
@@ -114,6 +125,9 @@ pub trait Pack<R>: Copy + Send + 'static {
     /// What a body has returned.
     fn pack(self, output: R) -> Output;
 
+    /// What a call returns that this value answers, if it does.
+    fn copy(self, seen: &Seen<'_>) -> Option<R>;
+
     /// What a call returns.
     fn unpack(self, given: Given) -> R;
 }
@@ -130,6 +144,11 @@ where
 
     fn pack(self, output: R) -> Output {
         D::pack(output, self.share)
+    }
+
+    #[inline]
+    fn copy(self, seen: &Seen<'_>) -> Option<R> {
+        D::copy(seen)
     }
 
     fn unpack(self, given: Given) -> R {

@@ -16,9 +16,8 @@ use crate::sync::{Mutex, Ordering};
 pub(crate) struct Space(u64);
 
 impl Space {
-    /// The space that a key belongs to.
-    pub(crate) fn of_key(key: &[u8]) -> Option<Self> {
-        key.first_chunk().map(|bytes| Self(u64::from_le_bytes(*bytes)))
+    pub(crate) fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_le_bytes(bytes))
     }
 
     pub(crate) fn to_bytes(self) -> [u8; 8] {

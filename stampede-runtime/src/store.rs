@@ -1,6 +1,7 @@
 //! Stores: where values are kept, and in whose name runs are shared.
 
 use std::fmt;
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -14,11 +15,11 @@ use tokio::time::Instant;
 use crate::breaker::Breakers;
 use crate::context::{self, InStore, Within};
 use crate::flights::Flights;
-use crate::key::Key;
+use crate::key::{Key, Probe};
 use crate::memory::{AnyStored, Bounds, Memory};
 use crate::policy::Age;
 use crate::remote::{Order, Remote, Told};
-use crate::stats::Stats;
+use crate::stats::{Calls, Counters, Outcome, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::tags::{Tag, TagTable};
 use crate::tier::Tier;
@@ -54,6 +55,15 @@ pub(crate) struct Inner {
     epoch: AtomicU64,
     bypass: AtomicBool,
     remote: Option<Arc<Remote>>,
+}
+
+/// What a call finds in the store.
+pub(crate) enum Look {
+    /// Its answer, which it has taken.
+    Hit,
+    /// A value of this age, or an error.
+    Value(Arc<AnyStored>, Age),
+    Nothing,
 }
 
 static PROCESS: OnceCell<Store> = OnceCell::new();
@@ -95,6 +105,12 @@ impl Store {
         context::store().unwrap_or_else(|| PROCESS.get_or_init(Self::default).clone())
     }
 
+    /// Gives the store that is named, else the one in force, to `then`. It makes no handle to it.
+    #[inline]
+    pub(crate) fn with<T>(named: Option<&Self>, then: impl FnOnce(&Self) -> T) -> T {
+        context::with_store(|scoped| then(named.or(scoped).unwrap_or_else(|| PROCESS.get_or_init(Self::default))))
+    }
+
     /// Makes this the process's store, for all calls that neither name one nor are within a [`scope`](Self::scope).
     ///
     /// # Errors
@@ -127,7 +143,7 @@ impl Store {
     /// # }
     /// ```
     pub fn scope<F: Future>(&self, future: F) -> Scope<F> {
-        Scope { within: Within::new(InStore(Some(self.clone())), future) }
+        Scope { within: Within::new(InStore::new(Some(self.clone())), future) }
     }
 
     /// Voids everything: what is stored, and what runs under way would store. Those runs are delivered to the callers that
@@ -201,8 +217,9 @@ impl Store {
     /// What the store has seen so far.
     pub fn stats(&self) -> Stats {
         let Inner { memory, flights, .. } = &*self.inner;
+        let calls = flights.counters.calls();
         Stats {
-            calls: flights.counters.calls(),
+            calls: Calls { fresh: calls.fresh + memory.hits(), ..calls },
             runs: flights.counters.runs(),
             in_flight: flights.in_flight() as u64,
             waiting: flights.waiting() as u64,
@@ -245,18 +262,56 @@ impl Store {
         }
     }
 
+    /// Answers a call, if a fresh value is stored and `take` takes it: that is a hit, and is counted here. If `take` panics,
+    /// the call is an error.
+    pub(crate) fn hit(&self, probe: &Probe<'_>, take: &mut dyn FnMut(&AnyStored) -> bool) -> Look {
+        /// A call whose answer is being copied.
+        struct Taking<'s>(&'s Counters);
+
+        impl Drop for Taking<'_> {
+            fn drop(&mut self) {
+                self.0.call(Outcome::Error);
+            }
+        }
+
+        let Inner { memory, flights, epoch, .. } = &*self.inner;
+        if self.is_bypassed() {
+            return Look::Nothing;
+        }
+        let epoch = epoch.load(Ordering::SeqCst);
+        let look = |stored: &Arc<AnyStored>, is_fresh| {
+            let age = if is_fresh { Age::Fresh } else { self.age(stored, epoch) };
+            if age == Age::Dead {
+                return Look::Nothing;
+            }
+            if age == Age::Fresh {
+                let taking = Taking(&flights.counters);
+                let has_taken = take(stored);
+                mem::forget(taking);
+                if has_taken {
+                    return Look::Hit;
+                }
+            }
+            Look::Value(Arc::clone(stored), age)
+        };
+        memory.read(probe, epoch, look, |look| matches!(look, Look::Hit)).unwrap_or(Look::Nothing)
+    }
+
     /// What is stored under a key and what it is good for.
     pub(crate) fn look_up(&self, key: &[u8]) -> Option<(Arc<AnyStored>, Age)> {
         let stored = self.inner.memory.get(key)?;
-        let now = Instant::now();
-        let mut age = stored.age(now, self.epoch(), self.tags());
-        if let (Some(mark), Some(remote)) = (stored.remote(), &self.inner.remote)
-            && age != Age::Dead
-            && !remote.vouches(mark, now)
-        {
-            age = Age::Unvouched;
-        }
+        let age = self.age(&stored, self.epoch());
         (age != Age::Dead).then_some((stored, age))
+    }
+
+    /// What a value of this store's is good for, in this epoch.
+    fn age(&self, stored: &AnyStored, epoch: u64) -> Age {
+        let now = Instant::now();
+        let age = stored.age(now, epoch, self.tags());
+        match (stored.remote(), &self.inner.remote) {
+            (Some(mark), Some(remote)) if age != Age::Dead && !remote.vouches(mark, now) => Age::Unvouched,
+            _ => age,
+        }
     }
 
     /// What is in memory under a key, whatever it is good for.

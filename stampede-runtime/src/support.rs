@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::call::{self, Ask, Asked, Asking, Id};
+use crate::call::{self, Ask, Id, Unanswered};
 use crate::entry::{Entry, FnEntry};
 use crate::launch::Detach;
 use crate::output::Output;
+use crate::output::Seen;
 use crate::policy::Options;
 use crate::reply::{Reply, Value};
 use crate::space::Site;
 use crate::store::Store;
 
+pub use crate::call::Called;
 pub use std::any::type_name;
 pub use std::boxed::Box;
 pub use std::future::Future;
@@ -77,8 +79,9 @@ impl<K> Target<'_, K> {
 }
 
 impl<K: Serialize> Ask for Target<'_, K> {
-    fn ask(&self, caller: Asking<'_>) -> Asked {
-        call::Target { id: self.id(), store: self.store, key: &self.key }.ask(caller)
+    #[inline]
+    fn look(&self, take: &mut dyn FnMut(&Seen<'_>) -> bool) -> Option<Unanswered> {
+        call::Target { id: self.id(), store: self.store, key: &self.key }.look(take)
     }
 }
 

@@ -28,6 +28,10 @@ mod real {
     pub(crate) use tokio::task::AbortHandle;
     pub(crate) use tokio::time::{sleep, sleep_until};
 
+    /// What follows is a step of its own, to a model.
+    #[inline]
+    pub(crate) const fn step() {}
+
     /// A mutex without poisoning. The only code of the user that runs under one is the copying of an error for those who
     /// wait, which changes nothing that is locked; so a panic leaves nothing half done, and need not become everybody's.
     #[derive(Debug, Default)]

@@ -8,14 +8,13 @@ use tokio::time::Instant;
 
 use crate::breaker::{Permit, Refusal};
 use crate::flights::Request;
-use crate::key::Key;
+use crate::key::{Key, space_of};
 use crate::memory::AnyStored;
 use crate::patience::Patience;
 use crate::policy::{self, Mode, Rules, Step};
 use crate::remote::Remote;
 use crate::run::Run;
 use crate::settled::AnyError;
-use crate::space::Space;
 use crate::stats::Outcome;
 use crate::store::Store;
 
@@ -84,7 +83,7 @@ impl Tally {
 
     /// Asks the breaker, where there is one, whether a run may start.
     pub(crate) fn permit(&self, key: &Key, cache: &'static str, rules: &Rules) -> Result<Option<Permit>, Refusal> {
-        let (Some(trip), Some(space)) = (rules.trip, Space::of_key(key)) else { return Ok(None) };
+        let (Some(trip), Some(space)) = (rules.trip, space_of(key)) else { return Ok(None) };
         self.store.breakers().admit(space, cache, trip, rules.limit()).map(Some)
     }
 

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use stampede::coalesce;
@@ -256,4 +256,52 @@ async fn a_dropped_call_counts_by_its_path_also_when_its_neighbour_panics() {
     assert!(tokio::spawn(both).await.is_err());
     let calls = store.stats().calls;
     assert_eq!((calls.miss, calls.error, calls.total()), (1, 0, 1), "{calls:?}");
+}
+
+/// A value whose copies are made by looking around in another store.
+struct Curious {
+    looks: Arc<AtomicU64>,
+}
+
+impl Clone for Curious {
+    fn clone(&self) -> Self {
+        let entries = || Store::current().stats().entries;
+        let before = entries();
+        let (outer, inner) = (Store::default(), Store::default());
+        let look = outer.scope(async {
+            let deeper = inner.scope(async { (id(2).await, entries()) }).await;
+            (id(1).await, entries(), deeper)
+        });
+        let looked = pin!(look).poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(looked, Poll::Ready((1, 1, (2, 1))), "each is the store in force, and has its own");
+        assert_eq!(entries(), before, "and then the first again");
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        Self { looks: Arc::clone(&self.looks) }
+    }
+}
+
+#[coalesce(ttl = "1h", inline)]
+async fn id(id: u64) -> u64 {
+    id
+}
+
+#[coalesce(ttl = "1h", skip(looks))]
+async fn curious(looks: &Arc<AtomicU64>) -> Curious {
+    Curious { looks: Arc::clone(looks) }
+}
+
+#[tokio::test]
+async fn a_copy_may_be_made_in_another_store() {
+    let (store, looks) = (Store::default(), Arc::new(AtomicU64::new(0)));
+    let calls = async {
+        curious(&looks).await;
+        let before = looks.load(Ordering::SeqCst);
+        curious(&looks).await;
+        curious(&looks).await;
+        assert_eq!(looks.load(Ordering::SeqCst), before + 2);
+        assert_eq!(id(1).await, 1);
+    };
+    store.scope(calls).await;
+    let stats = store.stats();
+    assert_eq!((stats.calls.miss, stats.calls.fresh, stats.entries), (2, 2, 2), "{stats:?}");
 }

@@ -40,7 +40,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, thread};
 use tokio::time::Instant;
 
-use self::bounded::Bounded;
+pub(crate) use self::bounded::Bounded;
 use super::{Arrival, Flight, Outcome, Phase, Runner, Waiter};
 use crate::flights::{Admission, Flights, Request};
 use crate::memory::Stored;

@@ -16,6 +16,7 @@
 mod approach;
 mod away;
 mod health;
+mod index;
 mod lease;
 mod stats;
 mod wire;
@@ -33,7 +34,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::key::Key;
+use crate::key::{Key, rest_of};
 use crate::memory::AnyStored;
 use crate::policy::{Lifetime, Weight, after};
 use crate::space::Space;
@@ -47,6 +48,7 @@ pub(crate) use self::approach::{Approach, Approached, Errand};
 pub(crate) use self::away::{Away, Reading};
 use self::health::Health;
 pub(crate) use self::health::Order;
+use self::index::Index;
 use self::lease::Leases;
 pub(crate) use self::lease::{Held, Load};
 pub use self::stats::TierStats;
@@ -66,6 +68,7 @@ pub(crate) struct Remote {
     health: Health,
     leases: Leases,
     caches: Mutex<Caches>,
+    index: Index,
     pub(crate) counters: Counters,
     store: Weak<Inner>,
     me: Weak<Remote>,
@@ -132,6 +135,7 @@ impl Remote {
             health: Health::default(),
             leases: Leases::default(),
             caches: Mutex::default(),
+            index: Index::default(),
             counters: Counters::default(),
             store,
             me: Weak::clone(me),
@@ -168,7 +172,10 @@ impl Remote {
 
     /// How the fleet knows a key; `None` if another cache of this process is known by the same.
     pub(crate) fn key(&self, key: &[u8], name: &'static str, wire: &dyn Wire) -> Option<TierKey> {
-        let (space, parts) = (Space::of_key(key)?, Arc::from(key.get(size_of::<Space>()..)?));
+        let (space, parts) = rest_of(key).split_first_chunk()?;
+        let (space, parts) = (Space::from_bytes(*space), Arc::from(parts));
+        let store = self.store.upgrade().map(Store::from)?;
+        self.index.add(key, |key| store.peek(key).is_some() || store.flights().has(key));
         let mut caches = self.caches.lock();
         if let Some(cache) = caches.names.get(&space) {
             return Some(TierKey { cache: Arc::clone(cache), parts });
@@ -184,10 +191,11 @@ impl Remote {
         Some(TierKey { cache, parts })
     }
 
-    /// The key in this process, if it is of a cache that is in use here.
+    /// The key in this process, if something may be known under it here.
     fn local(&self, key: &TierKey) -> Option<Key> {
         let space = *self.caches.lock().spaces.get(&key.cache)?;
-        Some(space.to_bytes().iter().chain(&*key.parts).copied().collect())
+        let rest: Vec<u8> = space.to_bytes().iter().chain(&*key.parts).copied().collect();
+        self.index.find(&rest)
     }
 
     /// Others have voided something.

@@ -7,7 +7,7 @@ use crate::sync::is_releasing;
 /// Enumerates, depth first, the schedules in which a task is at most so many times put aside although it could go on. Where
 /// a task waits, ends or yields, the next one is any of the others, free of charge.
 #[derive(Debug)]
-pub(super) struct Bounded {
+pub(crate) struct Bounded {
     preemptions: usize,
     /// The choices of this execution.
     path: Vec<Choice>,
@@ -23,7 +23,7 @@ struct Choice {
 }
 
 impl Bounded {
-    pub(super) fn new(preemptions: usize) -> Self {
+    pub(crate) fn new(preemptions: usize) -> Self {
         Self { preemptions, path: Vec::new(), depth: 0, spent: 0, begun: false }
     }
 

@@ -15,7 +15,7 @@ use shuttle::future::block_on;
 
 use super::bounded::Bounded;
 use super::{Party, gone, run, sample};
-use crate::call::{Id, Target, call};
+use crate::call::{Called, Id, Target, call};
 use crate::entry::Entry;
 use crate::launch::{Detach, Detached, Inline, Launch};
 use crate::policy::Options;
@@ -91,7 +91,13 @@ impl World {
             let body = start();
             detach(async move { pack(returns, body.await) })
         };
-        call(&target, returns(reply, auto(reply)), launch, options, start)
+        let called = call(&target, returns(reply, auto(reply)), launch, options, start);
+        async {
+            match called {
+                Called::Hit(answer) => answer,
+                Called::Going(call) => call.await,
+            }
+        }
     }
 
     /// Calls, and waits for the answer.

@@ -1,0 +1,64 @@
+//! Instructions: what valgrind counts for a call.
+//!
+//! This program runs itself under callgrind, twice for each contender, with some hits and with more of them. What the
+//! difference comes to is a hit's, and the loop's around it, which is counted in the same way and taken off.
+
+use std::hint::black_box;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use tokio::runtime::Builder;
+
+use crate::allocations;
+use crate::contenders::{Moka, NAME, cached_by_key, coalesce_detached, concurrent_cached};
+
+/// What is counted, in another process.
+pub(crate) fn run(contender: &str, calls: u64) {
+    calls_of(contender, calls);
+}
+
+/// What a thousand hits allocate.
+pub(crate) fn allocations_of_hits(contender: &str) -> u32 {
+    calls_of(contender, 1_000);
+    let cold = allocations::count(|| calls_of(contender, 1_000)).count;
+    let more = allocations::count(|| calls_of(contender, 2_000)).count;
+    more - cold
+}
+
+fn calls_of(contender: &str, calls: u64) {
+    let runtime = Builder::new_current_thread().build().expect("a runtime");
+    let moka = LazyLock::new(Moka::new);
+    match contender {
+        "stampede" => runtime.block_on(hits(calls, coalesce_detached)),
+        "concurrent_cached" => runtime.block_on(hits(calls, concurrent_cached)),
+        "cached by_key" => runtime.block_on(hits(calls, cached_by_key)),
+        "moka get_with" => runtime.block_on(hits(calls, async |id, name: &str| moka.get_with(id, name).await)),
+        _ => runtime.block_on(hits(calls, async |id, _: &str| id)),
+    }
+}
+
+async fn hits(calls: u64, call: impl AsyncFn(u64, &str) -> u64) {
+    for _ in 0..calls {
+        black_box(call(black_box(7), black_box(NAME)).await);
+    }
+}
+
+/// Instructions per hit, or nothing where valgrind is not installed.
+pub(crate) fn per_hit(contender: &str) -> Option<f64> {
+    const FEW: u64 = 2_000;
+    const MORE: u64 = 22_000;
+    let per_call = |contender| Some((count(contender, MORE)? - count(contender, FEW)?) / (MORE - FEW) as f64);
+    Some(per_call(contender)? - per_call("loop")?)
+}
+
+fn count(contender: &str, calls: u64) -> Option<f64> {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().ok()?)
+        .args(["--count", contender, &calls.to_string()])
+        .stdout(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stderr).ok()?;
+    text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
+}

@@ -1,0 +1,181 @@
+//! Model checks of the memory tier: readers against those who insert, replace, evict, expire, invalidate and clear, under
+//! every schedule of two with a bounded number of pre-emptions, and some of three. As those of [`crate::flight`], they are part of the step `model`.
+//!
+//! A step is an operation of papaya or moka, which are checked elsewhere, or one on an atomic of ours. Checked is what the
+//! order of these steps can do: that no reader is given another key's value, one from before a change that had returned
+//! when it began, or one that has been dropped; and that at the end each entry has its token, and each token's is no other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use shuttle::scheduler::{RandomScheduler, Scheduler};
+use shuttle::{Config, Runner, thread};
+use tokio::time::Instant;
+
+use super::{Bounds, Memory, Stored};
+use crate::flight::Bounded;
+use crate::flights::Flights;
+use crate::key::{Key, Probe, encode, hash};
+use crate::policy::{Age, Lifetime};
+use crate::space::Space;
+use crate::sync::{AtomicU64, Ordering, step};
+
+/// Whose it is and how new, and what is no more when it has been dropped.
+struct Value {
+    key: u64,
+    version: u64,
+    alive: Arc<()>,
+}
+
+struct World {
+    memory: Memory,
+    flights: Flights,
+    epoch: AtomicU64,
+    space: Space,
+    /// By key: the last version that there was, and the oldest that may still be seen.
+    versions: Mutex<[(u64, u64); 2]>,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self {
+            memory: Memory::new(Bounds { entries: 10, weight: None }),
+            flights: Flights::new(|_, _| false),
+            epoch: AtomicU64::new(1),
+            space: Space::from_bytes([1; 8]),
+            versions: Mutex::default(),
+        };
+        world.put(0);
+        world.put(1);
+        world
+    }
+
+    fn key(&self, key: u64) -> Key {
+        encode(self.space, &key).expect("a key")
+    }
+
+    /// The next version of a key; who has changed it says so when that is done.
+    fn change(&self, key: u64, change: impl FnOnce(u64)) {
+        let versions = || self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = usize::from(key == 1);
+        versions()[at].0 += 1;
+        let version = versions()[at].0;
+        change(version);
+        let mut versions = versions();
+        versions[at].1 = versions[at].1.max(version);
+    }
+
+    fn put(&self, key: u64) {
+        let bytes = self.key(key);
+        // Versions of a key are in order, for each is made under its lock.
+        self.flights.supersede(&bytes, || {
+            self.change(key, |version| {
+                let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
+                let value = Value { key, version, alive: Arc::new(()) };
+                let stored = Stored::new(value, life, self.epoch.load(Ordering::SeqCst), None, 1);
+                self.memory.insert(Arc::clone(&bytes), Arc::new(stored));
+            });
+        });
+    }
+
+    fn invalidate(&self, key: u64) {
+        let bytes = self.key(key);
+        self.flights.supersede(&bytes, || self.change(key, |_| self.memory.remove(&bytes)));
+    }
+
+    fn expire(&self, key: u64) {
+        let bytes = self.key(key);
+        self.flights.supersede(&bytes, || self.change(key, |_| self.memory.expire(&bytes)));
+    }
+
+    /// As when there is no room.
+    fn evict(&self, key: u64) {
+        step();
+        self.memory.tokens.invalidate(&crate::key::hash_of(&self.key(key)));
+    }
+
+    fn clear(&self) {
+        let before = *self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        // What had been put by then is void from here on.
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        for (now, (_, oldest)) in versions.iter_mut().zip(before) {
+            now.1 = now.1.max(oldest + 1);
+        }
+        drop(versions);
+        self.memory.clear();
+    }
+
+    fn read(&self, key: u64) {
+        for _ in 0..2 {
+            let oldest = self.versions.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(key == 1)].1;
+            let probe = Probe { space: self.space, hash: hash(self.space, &key).expect("a key"), parts: &&key };
+            let epoch = self.epoch.load(Ordering::SeqCst);
+            let look = |stored: &Arc<super::AnyStored>, is_fresh: bool| {
+                let tags = &self.flights.tags;
+                let is_fresh = is_fresh || stored.age(Instant::now(), epoch, tags) == Age::Fresh;
+                let value = stored.downcast::<Value>().expect("it is one");
+                step();
+                assert_eq!(Arc::strong_count(&value.alive), 1, "it is gone");
+                assert_eq!(value.key, key, "it is another's");
+                assert!(!is_fresh || value.version >= oldest, "{} is older than {oldest}", value.version);
+            };
+            step();
+            self.memory.read(&probe, epoch, look, |()| true);
+        }
+    }
+
+    /// Each entry has its token.
+    fn check(&self) {
+        let table = self.memory.table.pin();
+        for (slot, _) in &table {
+            let token = self.memory.tokens.get(&slot.hash).expect("an entry has a token");
+            assert_eq!(token.number, slot.number, "and it is this entry's");
+        }
+    }
+}
+
+fn explore(preemptions: usize, parties: &'static [fn(&World)]) {
+    check(Bounded::new(preemptions), parties);
+}
+
+/// Some schedules of more parties: all of them would take hours.
+fn explore_some(parties: &'static [fn(&World)]) {
+    check(RandomScheduler::new(500), parties);
+}
+
+fn check(scheduler: impl Scheduler + 'static, parties: &'static [fn(&World)]) {
+    let model = move || {
+        let world = Arc::new(World::new());
+        let party = |party: &fn(&World)| {
+            let (world, party) = (Arc::clone(&world), *party);
+            thread::spawn(move || party(&world))
+        };
+        let threads: Vec<_> = parties.iter().map(party).collect();
+        for thread in threads {
+            thread.join().expect("a party");
+        }
+        world.check();
+    };
+    Runner::new(scheduler, Config::default()).run(model);
+}
+
+#[test]
+fn a_reader_against_one_change() {
+    explore(2, &[|world| world.read(0), |world| world.put(0)]);
+    explore(2, &[|world| world.read(0), |world| world.invalidate(0)]);
+    explore(2, &[|world| world.read(0), |world| world.expire(0)]);
+    explore(2, &[|world| world.read(0), |world| world.evict(0)]);
+    explore(2, &[|world| world.read(0), |world| world.clear()]);
+    explore(2, &[|world| world.read(0), |world| world.put(1)]);
+}
+
+#[test]
+fn a_reader_against_two_changes() {
+    explore_some(&[|world| world.read(0), |world| world.put(0), |world| world.evict(0)]);
+    explore_some(&[|world| world.read(0), |world| world.put(0), |world| world.invalidate(0)]);
+    explore_some(&[|world| world.read(0), |world| world.put(0), |world| world.expire(0)]);
+    explore_some(&[|world| world.read(0), |world| world.put(0), |world| world.clear()]);
+    explore_some(&[|world| world.read(0), |world| world.invalidate(0), |world| world.evict(0)]);
+    explore_some(&[|world| world.read(0), |world| world.put(0), |world| world.put(1)]);
+}
