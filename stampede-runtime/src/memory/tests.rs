@@ -14,7 +14,7 @@ fn memory(entries: u64) -> Memory {
 
 fn stored(value: u64) -> Arc<AnyStored> {
     let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
-    Arc::new(Stored::new(value, life, 1, None, 1))
+    Stored::new(value).with(life, 1, None, 1)
 }
 
 /// A key with a hash that is not its own.
