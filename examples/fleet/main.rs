@@ -105,6 +105,6 @@ async fn tell(Plan([up, down, back, loss]): Plan) -> Result<(), BoxError> {
     fleet.watch(Instant::now() + loss, |_| false).await?;
 
     let story = fleet.end().await?;
-    verdict::table(&story)?;
+    verdict::table(&story);
     verdict::judge(&story, recovery, takeover)
 }

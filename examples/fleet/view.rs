@@ -3,9 +3,11 @@
 use std::io::{IsTerminal, Write, stdout};
 use std::time::{Duration, Instant};
 
-use crate::fleet::{State, TICK};
+use crate::fleet::State;
 
 const COLUMNS: usize = 72;
+/// The bars of a second.
+const PER_LINE: usize = 2;
 const BARS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 pub(crate) struct View {
@@ -40,10 +42,11 @@ impl View {
     pub(crate) fn draw(&mut self, runs: u64, states: &[State]) {
         self.bars.push(runs - self.runs);
         self.runs = runs;
-        if self.bars.len() % 2 == 1 && !self.is_live {
+        let is_full = self.bars.len().is_multiple_of(PER_LINE);
+        if !is_full && !self.is_live {
             return;
         }
-        let rate = self.bars.iter().rev().take(2).sum::<u64>() as f64 / (TICK * 2).as_secs_f64();
+        let rate: u64 = self.bars.iter().rev().take(PER_LINE).sum();
         let states: Vec<String> = states.iter().map(|state| format!("{:<9}", word(*state))).collect();
         let states = states.concat();
         let [half, most, all] = percentiles(&mut self.latencies);
@@ -55,14 +58,14 @@ impl View {
             let shown = &self.bars[self.bars.len().saturating_sub(COLUMNS)..];
             let bars: String = shown.iter().map(|&runs| bar(runs, tallest)).collect();
             println!("\n  {bars}\n");
-            println!("  runs/s   {rate:.0}\n  tiers    {states}\n  {calls} calls: {latency}");
+            println!("  runs/s   {rate}\n  tiers    {states}\n  {calls} calls: {latency}");
             self.drawn = 6;
             let _ = stdout().flush(); // that progress cannot be shown is no reason to stop
         } else {
             let at = self.started.elapsed().as_secs_f64();
-            println!("  {at:>5.1} s  {rate:>4.0} runs/s | tiers: {states}| {calls} calls: {latency}");
+            println!("  {at:>5.1} s  {rate:>4} runs/s | tiers: {states}| {calls} calls: {latency}");
         }
-        if self.bars.len().is_multiple_of(2) {
+        if is_full {
             self.latencies.clear();
         }
     }

@@ -58,7 +58,11 @@ async fn serve(shop: &Shop, store: &Store, number: u32) -> Result<(), BoxError> 
                 call += 1;
                 let (shop, called) = (shop.clone(), Instant::now());
                 callers.spawn(async move {
-                    let answer = if call % 10 == 0 { report(&shop).await } else { price(&shop, call % ITEMS + 1).await };
+                    let answer = if call.is_multiple_of(10) {
+                        report(&shop).await
+                    } else {
+                        price(&shop, (call - call / 10) % ITEMS + 1).await
+                    };
                     (answer, called.elapsed())
                 });
             }
@@ -68,13 +72,13 @@ async fn serve(shop: &Shop, store: &Store, number: u32) -> Result<(), BoxError> 
                     errors += 1;
                     eprintln!("worker {number}: {error}");
                 }
-                latencies.push(latency.as_micros());
+                latencies.push(latency.as_micros().to_string());
             }
             _ = reports.tick() => {
                 let tier = store.stats().tier;
-                let mut line = format!("{} {errors} {}", u8::from(tier.outages == tier.recoveries), tier.failures);
-                latencies.drain(..).for_each(|latency| line += &format!(" {latency}"));
-                say(&line);
+                let is_well = u8::from(tier.outages == tier.recoveries);
+                let latencies: Vec<String> = latencies.drain(..).collect();
+                say(&format!("{is_well} {errors} {} {}", tier.failures, latencies.join(" ")));
             }
         }
     }

@@ -427,6 +427,7 @@ async fn without_news_the_tier_is_asked_and_without_the_tier_memory_is_trusted()
     assert_eq!((b.call(&script).await, b.stats().tier.hits), (Ok(100), hits + 4), "from now on it is");
     b.tier.set_linked(false);
     b.tier.set_fault(Fault::Failing);
+    assert_eq!(b.get().await, Some(100), "there is nobody to ask");
     assert_eq!((b.call(&script).await, script.runs()), (Ok(100), 1), "there is nobody to ask");
     b.tier.set_fault(Fault::None);
     pass(secs(5)).await;

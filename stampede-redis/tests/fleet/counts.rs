@@ -15,7 +15,7 @@ async fn a_cold_key_is_one_run_of_the_fleet() {
         let run = fleet.run().await;
         for (number, process) in fleet.processes.iter().enumerate() {
             if all_wait && number != run.process {
-                process.follows(1).await;
+                process.follows().await;
             }
         }
         run.answer(70 + key);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,7 @@ pub(crate) struct Process {
 /// What goes between a test and a process.
 struct Line {
     say: mpsc::UnboundedSender<String>,
+    asked: AtomicU64,
     waiting: Mutex<HashMap<u64, oneshot::Sender<String>>>,
 }
 
@@ -106,6 +108,14 @@ impl Fleet {
         for (number, url) in urls.iter().enumerate() {
             processes.push(Process::start(number, url, setup, sender.clone()).await);
         }
+        // Each hears the others from here on.
+        let mut client = redis::Client::open(&*urls[0]).unwrap().get_multiplexed_async_connection().await.unwrap();
+        until(async || {
+            let mut ask = redis::cmd("PUBSUB");
+            let answer = ask.arg("NUMSUB").arg("fleet:{~news}").query_async::<(String, usize)>(&mut client);
+            answer.await.unwrap().1 == urls.len()
+        })
+        .await;
         Self { processes, runs }
     }
 
@@ -158,7 +168,7 @@ impl Process {
                 }
             }
         });
-        let line = Arc::new(Line { say, waiting: Mutex::default() });
+        let line = Arc::new(Line { say, asked: AtomicU64::new(0), waiting: Mutex::default() });
         let heard = line.clone();
         tokio::spawn(async move {
             let mut lines = BufReader::new(read).lines();
@@ -171,12 +181,8 @@ impl Process {
 
     fn ask(&self, command: &str) -> JoinHandle<String> {
         let (sender, answer) = oneshot::channel();
-        let number = {
-            let mut waiting = self.line.waiting.lock().unwrap();
-            let number = (0..).find(|number| !waiting.contains_key(number)).unwrap();
-            waiting.insert(number, sender);
-            number
-        };
+        let number = self.line.asked.fetch_add(1, Ordering::Relaxed);
+        self.line.waiting.lock().unwrap().insert(number, sender);
         self.line.say.send(format!("{number} {command}")).unwrap();
         tokio::spawn(async move { within(PATIENCE * 2, answer).await.unwrap() })
     }
@@ -226,10 +232,10 @@ impl Process {
         Tier { is_well: is_well == 1, outages, busy, refused }
     }
 
-    /// Ready when the process waits for somebody else's run, and will hear of its end: for so many runs so far.
-    pub(crate) async fn follows(&self, runs: u64) {
+    /// Ready when the process waits for somebody else's run, the first in its life, and will hear of its end.
+    pub(crate) async fn follows(&self) {
         // It asks twice before it waits: a lease may end while it sees to it that it will hear of that.
-        until(async || self.tier().await.busy == 2 * runs).await;
+        until(async || self.tier().await.busy == 2).await;
     }
 
     /// Ends it as a crash would.
@@ -292,7 +298,12 @@ impl Run {
 impl Answers {
     /// That all of so many callers got this.
     #[track_caller]
-    pub(crate) fn assert_all(&self, callers: u64, answer: impl ToString) {
+    pub(crate) fn assert_all(&self, callers: u64, answer: u64) {
         assert_eq!(self.counts, BTreeMap::from([(answer.to_string(), callers)]));
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_all_failed(&self, callers: u64) {
+        assert_eq!(self.counts, BTreeMap::from([("error".to_owned(), callers)]));
     }
 }

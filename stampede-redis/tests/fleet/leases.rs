@@ -22,7 +22,7 @@ async fn a_killed_holder_is_replaced_once_as_its_lease_ends() {
     let _lost: Run = fleet.run().await;
     let calls: Vec<_> = fleet.processes[1..].iter().map(|process| process.call(7, 10)).collect();
     for process in &fleet.processes[1..] {
-        process.follows(1).await;
+        process.follows().await;
     }
     fleet.processes[0].kill();
     let (died, left) = (Instant::now(), left(&server));
@@ -43,7 +43,7 @@ async fn a_holder_that_was_stopped_past_its_lease_comes_too_late() {
     let old = fleet.processes[0].call(7, 10);
     let slow = fleet.run().await;
     let new = fleet.processes[1].call(7, 10);
-    fleet.processes[1].follows(1).await;
+    fleet.processes[1].follows().await;
     fleet.processes[0].pause();
     fleet.run().await.answer(2);
     new.await.unwrap().assert_all(10, 2);
@@ -85,7 +85,7 @@ async fn a_failing_holder_leads_no_convoy() {
     let first = fleet.run().await;
     for process in &fleet.processes[1..] {
         calls.push(process.call(7, 10));
-        process.follows(1).await;
+        process.follows().await;
     }
     first.fail();
     // All others run, and at once: none of these has an answer yet.
@@ -98,7 +98,7 @@ async fn a_failing_holder_leads_no_convoy() {
     assert_eq!(processes, [1, 2, 3, 4, 5]);
     runs.into_iter().for_each(Run::fail);
     for call in calls {
-        call.await.unwrap().assert_all(10, "error");
+        call.await.unwrap().assert_all_failed(10);
     }
     fleet.assert_no_run().await;
     // The key is free again, for one.

@@ -137,6 +137,36 @@ async fn behind_a_network_that_swallows() {
     Scene::new().await.outlives(strike, |_, link| link.set(Mode::Pass)).await;
 }
 
+/// Whoever waits for the run of another process when it happens is on its own, too, as soon as the link is known to be lost.
+#[tokio::test]
+async fn killed_while_somebody_waits_for_another_process() {
+    frees_those_who_wait(Server::kill, LIMIT).await;
+}
+
+#[tokio::test]
+async fn stopped_while_somebody_waits_for_another_process() {
+    frees_those_who_wait(|server| server.pause(), Duration::from_secs(2) + LIMIT).await;
+}
+
+async fn frees_those_who_wait(strike: impl FnOnce(&mut Server), limit: Duration) {
+    let mut scene = Scene::new().await;
+    let first = scene.fleet.processes[0].call(7, 20);
+    let run = scene.fleet.run().await;
+    let second = scene.fleet.processes[1].call(7, 20);
+    scene.fleet.processes[1].follows().await;
+    strike(&mut scene.server);
+    let struck = Instant::now();
+    let own = scene.fleet.run().await;
+    assert!(own.process == 1 && own.at - struck < limit + SLACK, "{:?}", own.at - struck);
+    run.answer(1);
+    own.answer(2);
+    first.await.unwrap().assert_all(20, 1);
+    second.await.unwrap().assert_all(20, 2);
+    // What was made meanwhile is in use where it was made.
+    assert_eq!(scene.fleet.processes[0].get(7).await, Some(1));
+    assert_eq!(scene.fleet.processes[1].get(7).await, Some(2));
+}
+
 /// It comes back before anybody knows that it was away.
 #[tokio::test]
 async fn restarted_empty() {
