@@ -16,7 +16,7 @@ use crate::{BoxError, PHASES, Phase};
 
 pub(crate) const WORKERS: usize = 4;
 /// What one bar of the chart stands for: half a second.
-pub(crate) const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(500);
 
 pub(crate) struct Fleet {
     shop: Shop,

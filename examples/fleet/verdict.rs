@@ -46,7 +46,9 @@ impl Story {
 pub(crate) fn table(story: &Story) {
     let line = |name: &str, cells: Vec<String>| {
         print!("  {name:<22}");
-        cells.iter().for_each(|cell| print!("{cell:>13}"));
+        for cell in cells {
+            print!("{cell:>13}");
+        }
         println!();
     };
     let chapters = &story.chapters;

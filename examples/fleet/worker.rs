@@ -77,7 +77,7 @@ async fn serve(shop: &Shop, store: &Store, number: u32) -> Result<(), BoxError> 
             _ = reports.tick() => {
                 let tier = store.stats().tier;
                 let is_well = u8::from(tier.outages == tier.recoveries);
-                let latencies: Vec<String> = latencies.drain(..).collect();
+                let latencies = std::mem::take(&mut latencies);
                 say(&format!("{is_well} {errors} {} {}", tier.failures, latencies.join(" ")));
             }
         }
