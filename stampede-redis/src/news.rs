@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use redis::{PushInfo, PushKind, Value};
-use stampede_runtime::tier::{Listener, News as Item, Signal};
+use stampede_runtime::tier::{Listener, News as Item, Signal, Word};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -19,6 +19,9 @@ use crate::error::Fault;
 use crate::link::Role;
 use crate::message::Message;
 use crate::wire::Wire;
+
+/// What `release.lua` says to those who watch a key.
+const GIVEN_BACK: &[u8] = b"x";
 
 /// The link, and who listens to it.
 pub(crate) struct News {
@@ -44,7 +47,7 @@ pub(crate) struct Board {
 
 /// A key that somebody watches, or has just watched.
 struct Channel {
-    wake: watch::Sender<()>,
+    wake: watch::Sender<Word>,
     turn: tokio::sync::Mutex<Subscription>,
 }
 
@@ -88,10 +91,10 @@ impl News {
         }
         drop(turn);
         Ok(Box::pin(async move {
-            if let Some(woken) = &mut place.woken {
-                // The sender is held by `place`.
-                _ = woken.changed().await;
-            }
+            let Some(woken) = &mut place.woken else { return Word::Other };
+            // The sender is held by `place`.
+            _ = woken.changed().await;
+            *woken.borrow()
         }))
     }
 
@@ -126,7 +129,7 @@ impl Role for News {
         } else if let Ok(channel) = std::str::from_utf8(channel)
             && let Some(channel) = lock(&board.channels).get(channel)
         {
-            channel.wake.send_replace(());
+            channel.wake.send_replace(if message == GIVEN_BACK { Word::GivenBack } else { Word::Other });
         }
     }
 
@@ -150,7 +153,7 @@ impl Role for News {
         }
         drop(heard);
         for channel in lock(&board.channels).values() {
-            channel.wake.send_replace(());
+            channel.wake.send_replace(Word::Other);
         }
     }
 }
@@ -161,7 +164,7 @@ struct Place {
     channel: String,
     entry: Arc<Channel>,
     /// `Some` until it is dropped.
-    woken: Option<watch::Receiver<()>>,
+    woken: Option<watch::Receiver<Word>>,
     runtime: Handle,
 }
 
@@ -169,7 +172,7 @@ impl Place {
     fn take(board: Arc<Board>, channel: String, runtime: Handle) -> Self {
         let mut channels = lock(&board.channels);
         let entry = channels.entry(channel.clone()).or_insert_with(|| {
-            Arc::new(Channel { wake: watch::Sender::new(()), turn: tokio::sync::Mutex::new(Subscription::No) })
+            Arc::new(Channel { wake: watch::Sender::new(Word::Other), turn: tokio::sync::Mutex::new(Subscription::No) })
         });
         let (entry, woken) = (entry.clone(), Some(entry.wake.subscribe()));
         drop(channels);

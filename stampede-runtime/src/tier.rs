@@ -34,8 +34,8 @@ pub mod memory;
 /// A store drops it when it takes too long. Whether the tier has done what it was asked is then unknown.
 pub type Trip<'t, T> = Pin<Box<dyn Future<Output = Result<T, TierError>> + Send + 't>>;
 
-/// Ready when something may have happened.
-pub type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Ready when something may have happened: with what is known of it.
+pub type Signal = Pin<Box<dyn Future<Output = Word> + Send>>;
 
 /// See the [module](self).
 pub trait Tier: Send + Sync + 'static {
@@ -62,7 +62,8 @@ pub trait Tier: Send + Sync + 'static {
     /// it is refused: the lease is no more, or a tag of the value has been voided since it was claimed.
     fn fill<'t>(&'t self, key: &'t TierKey, lease: Lease, record: Record) -> Trip<'t, Option<FillId>>;
 
-    /// Ends a lease, if it stands, without a value. Those who have an old value to serve are kept away for `throttle`.
+    /// Ends a lease, if it stands, without a value: those who watch the key hear that it was
+    /// [given back](Word::GivenBack). Those who have an old value to serve are kept away for `throttle`.
     fn release<'t>(&'t self, key: &'t TierKey, lease: Lease, throttle: Duration) -> Trip<'t, ()>;
 
     /// Prolongs leases to [`Limits::lease`] from now. Leases that are no more stay so.
@@ -160,6 +161,16 @@ pub enum Acquired {
     Busy(Duration),
     /// A run has failed elsewhere, and old values will have to do for this long. Only for those who have one.
     Throttled(Duration),
+}
+
+/// What those who watch a key hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The lease was given back without a value. Who has followed it does not follow another one: the next run may fail
+    /// just so, and they would fail in turn.
+    GivenBack,
+    /// Anything else, or nothing.
+    Other,
 }
 
 /// A value on its way to the tier.

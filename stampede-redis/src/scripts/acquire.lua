@@ -23,5 +23,6 @@ if held and not force then
   -- A lease whose tags were voided since will not store anything: it is as good as gone.
 end
 redis.call('SET', KEYS[2], 'L' .. token .. names .. (now or ''), 'PX', time)
-if held then wake() end
+-- Not over what stands for a failure: those who watch have heard of that, and this would drown it.
+if held and string.sub(held, 1, 1) == 'L' then wake() end
 return { 1, now and now .. generation(KEYS[4], seed, 0) or '' }

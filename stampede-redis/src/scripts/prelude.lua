@@ -6,6 +6,6 @@
 
 local HEADER, DAY = 72, 86400000
 
-local function wake()
-  redis.call(WAKE, KEYS[1] .. ':w', '')
+local function wake(word)
+  redis.call(WAKE, KEYS[1] .. ':w', word or '')
 end

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use stampede_redis::Redis;
-use stampede_runtime::tier::{Claim, News, Tier, TierKey};
+use stampede_runtime::tier::{Claim, News, Tier, TierKey, Word};
 
 use crate::server::Server;
 use crate::support::{MINUTE, connect, key, lease, leased, linked, listen, next, record, until, within};
@@ -69,8 +69,27 @@ async fn whatever_happens_to_a_key_wakes() {
             ("put", _) => _ = one.put(key, record("b")).await.unwrap(),
             _ => _ = one.acquire(key, forced()).await.unwrap(),
         }
-        assert!(tokio::time::timeout(Duration::from_secs(5), signal).await.is_ok(), "{what} wakes nobody");
+        let word = tokio::time::timeout(Duration::from_secs(5), signal).await;
+        let is_given_back = matches!(what, "release" | "throttle");
+        assert_eq!(word.ok(), Some(if is_given_back { Word::GivenBack } else { Word::Other }), "{what}");
     }
+}
+
+#[tokio::test]
+async fn who_claims_after_a_failure_does_not_drown_the_word_of_it() {
+    let server = Server::start();
+    let (one, two) = (connect(&server).await, connect(&server).await);
+    let mut news = linked(&two).await;
+    let (key, other) = (key("7"), key("8"));
+    let taken = leased(one.acquire(&key, Claim::default()).await.unwrap());
+    let signal = two.watch(&key).await.unwrap();
+    one.release(&key, taken, MINUTE).await.unwrap();
+    // This one has no old value to wait with.
+    leased(one.acquire(&key, Claim::default()).await.unwrap());
+    // Once this is heard, so is all of that.
+    one.invalidate(&other).await.unwrap();
+    assert_eq!(next(&mut news).await, News::Voided(other));
+    assert_eq!(within(Duration::from_secs(5), signal).await, Word::GivenBack);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! A TCP proxy that cuts, holds up, swallows and corrupts what goes through it.
 
+#![allow(dead_code, reason = "two test programs have it, and neither uses all of it")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +21,12 @@ pub(crate) enum Mode {
     Cut,
     /// The server's bytes that are this one become another.
     Corrupt(u8),
+    /// The server's bytes become nonsense.
+    Babble,
+    /// What goes to the server waits until the mode is another one.
+    HoldQuestions,
+    /// What comes from the server waits until the mode is another one.
+    HoldAnswers,
 }
 
 pub(crate) struct Proxy {
@@ -84,6 +92,9 @@ async fn pump(
             Mode::Corrupt(byte) if is_answer => {
                 buffer[..len].iter_mut().filter(|found| **found == byte).for_each(|found| *found ^= 1);
             }
+            Mode::Babble if is_answer => buffer[..len].fill(b'?'),
+            Mode::HoldQuestions if !is_answer => _ = mode.wait_for(|mode| *mode != Mode::HoldQuestions).await,
+            Mode::HoldAnswers if is_answer => _ = mode.wait_for(|mode| *mode != Mode::HoldAnswers).await,
             _ => {}
         }
         if to.write_all(&buffer[..len]).await.is_err() {

@@ -72,8 +72,8 @@ impl World {
             self.change(key, |version| {
                 let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
                 let value = Value { key, version, alive: Arc::new(()) };
-                let stored = Stored::new(value, life, self.epoch.load(Ordering::SeqCst), None, 1);
-                self.memory.insert(Arc::clone(&bytes), Arc::new(stored));
+                let stored = Stored::new(value).with(life, self.epoch.load(Ordering::SeqCst), None, 1);
+                self.memory.insert(Arc::clone(&bytes), stored);
             });
         });
     }

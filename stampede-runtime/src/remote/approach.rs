@@ -3,7 +3,8 @@
 //! ```text
 //!             a value        ─▶  found: those who wait look at it as if it had been in memory
 //!   acquire   the lease      ─▶  the body runs, and its value goes to the tier
-//!             busy           ─▶  wait for whoever has the lease, then ask again
+//!             busy           ─▶  wait for whoever has the lease, then ask again; if it was given back without a value and
+//!                                is already somebody else's, the body runs without it
 //!             throttled      ─▶  an old value will do for a while
 //!             no answer      ─▶  what memory has is trusted; else the body runs as with memory alone
 //! ```
@@ -24,7 +25,7 @@ use crate::key::Key;
 use crate::memory::AnyStored;
 use crate::policy::{Age, Mode, Rules, Terms, Weight};
 use crate::store::Store;
-use crate::tier::{Acquired, Claim, FillId, Signal, TierError, TierKey, Trip};
+use crate::tier::{Acquired, Claim, FillId, Signal, TierError, TierKey, Trip, Word};
 
 /// A key of a cache that uses a tier, and what the run is to know.
 pub(crate) struct Errand {
@@ -122,6 +123,7 @@ impl Errand {
         };
         let limit = self.remote.limits.time;
         let (mut left, mut signal, mut pause) = (limit, None, Duration::from_millis(5));
+        let mut heard = Word::Other;
         loop {
             let (asked_at, mark) = (Instant::now(), self.remote.mark());
             let acquired = self.acquire(claim.clone(), left).await;
@@ -151,7 +153,11 @@ impl Errand {
                 Some(Acquired::Busy(busy)) => {
                     self.remote.counters.count(Event::Busy);
                     self.give_up_unvouched();
-                    self.follow(&mut signal, &mut pause, busy).await;
+                    if heard == Word::GivenBack {
+                        // No convoy: whoever has waited for a run that failed does not wait for another one.
+                        return Approached::Run(None, mark);
+                    }
+                    heard = self.follow(&mut signal, &mut pause, busy).await;
                     // The tier's share is that of its trips. This was somebody's run.
                     left = limit;
                 }
@@ -195,16 +201,16 @@ impl Errand {
     }
 
     /// Waits until whoever has the lease may be done. The first time, only sees to it that it will hear of that.
-    async fn follow(&self, signal: &mut Option<Signal>, pause: &mut Duration, busy: Duration) {
+    async fn follow(&self, signal: &mut Option<Signal>, pause: &mut Duration, busy: Duration) -> Word {
         if let Some(signal) = signal.take() {
-            let _ = timeout(busy + jitter(Self::SPREAD), signal).await;
-            return;
+            return timeout(busy + jitter(Self::SPREAD), signal).await.unwrap_or(Word::Other);
         }
         *signal = self.remote.trip(self.remote.tier.watch(&self.tier_key)).await;
         if signal.is_none() {
             sleep(pause.mul_f64(0.5) + jitter(*pause)).await;
             *pause = (*pause * 2).min(Self::POLL_AT_MOST);
         }
+        Word::Other
     }
 }
 

@@ -38,16 +38,25 @@ impl Away {
         Some(Arc::new(Self { remote, key, wire, weight: weight.clone() }))
     }
 
-    /// A fresh value that the tier has. Memory keeps it, unless something has been voided meanwhile.
+    /// A fresh value that the tier has. Memory keeps it, unless something has been voided meanwhile. If the tier does not
+    /// answer, what memory has is trusted.
     pub(crate) async fn read(self: Arc<Self>, store: Store, key: Key, terms: Terms) -> Option<Arc<AnyStored>> {
         let remote = &self.remote;
-        if !remote.is_well() || store.is_bypassed() {
+        if store.is_bypassed() {
             return None;
+        }
+        let trusted = || {
+            let (known, _) = store.look_up(&key)?;
+            (Instant::now() < known.life.fresh_until && !known.is_error()).then_some(known)
+        };
+        if !remote.is_well() {
+            return trusted();
         }
         let voided = store.flights().voided(&key);
         let (epoch, tags_valid_at) = (store.epoch(), store.tags().latest());
         let (asked_at, mark) = (Instant::now(), remote.mark());
-        let kept = remote.trip(remote.tier.read(&self.key)).await??;
+        let Some(kept) = remote.trip(remote.tier.read(&self.key)).await else { return trusted() };
+        let kept = kept?;
         let receipt = Receipt {
             asked_at,
             terms: &terms,

@@ -199,6 +199,7 @@ async fn nurse(remote: Weak<Remote>) {
         sleep(pause / 2 + jitter(pause / 2)).await;
         let Some(remote) = remote.upgrade() else { return };
         if remote.examine().await {
+            remote.counters.count(Event::Recovery);
             tracing::info!("the remote tier is back");
             return;
         }

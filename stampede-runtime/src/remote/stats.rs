@@ -27,6 +27,8 @@ pub struct TierStats {
     pub failures: u64,
     /// Times that the tier was given up until a probe succeeds.
     pub outages: u64,
+    /// Times that a probe has succeeded: while there are fewer of these than outages, calls do without the tier.
+    pub recoveries: u64,
 }
 
 /// What is counted.
@@ -42,10 +44,11 @@ pub(crate) enum Event {
     Unfit,
     Failure,
     Outage,
+    Recovery,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Counters([AtomicU64; 10]);
+pub(crate) struct Counters([AtomicU64; 11]);
 
 impl Counters {
     pub(crate) fn count(&self, event: Event) {
@@ -65,6 +68,7 @@ impl Counters {
             unfit: count(Event::Unfit),
             failures: count(Event::Failure),
             outages: count(Event::Outage),
+            recoveries: count(Event::Recovery),
         }
     }
 }

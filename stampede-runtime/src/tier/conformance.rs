@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Acquired, Claim, FillId, Kept, Lease, News, Record, Signal, Tier, TierKey, Trip};
+use super::{Acquired, Claim, FillId, Kept, Lease, News, Record, Signal, Tier, TierKey, Trip, Word};
 
 mod explore;
 mod leases;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Claim, Fleet, Lease, News, PATIENCE, Record, Signal, Tier, TierKey, key, record, tags};
+use super::{Claim, Fleet, Lease, News, PATIENCE, Record, Signal, Tier, TierKey, Word, key, record, tags};
 
 /// What is done to a key while others watch it.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,9 @@ impl Event {
 }
 
 async fn rings(signal: Signal, event: Event) {
-    assert!(timeout(PATIENCE, signal).await.is_ok(), "{event:?} does not wake those who watch");
+    let Ok(word) = timeout(PATIENCE, signal).await else { panic!("{event:?} does not wake those who watch") };
+    let given_back = matches!(event, Event::Release | Event::Throttle);
+    assert_eq!(word, if given_back { Word::GivenBack } else { Word::Other }, "{event:?}");
 }
 
 async fn poll_once<F: Future + Unpin>(future: &mut F) {
@@ -77,7 +79,7 @@ pub(super) async fn whatever_happens_to_a_key_wakes_those_who_watch_it<T: Tier>(
         // It happens again, and is heard again.
         let signal = fleet.two.watch(&key).await;
         fleet.one.put(&key, record("value")).await;
-        rings(signal, event).await;
+        rings(signal, Put).await;
     }
 }
 

@@ -4,9 +4,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::tier::Word;
+
 #[derive(Default)]
 struct State {
-    has_rung: bool,
+    rung: Option<Word>,
     waker: Option<Waker>,
 }
 
@@ -25,10 +27,10 @@ impl Bell {
         (Self(Arc::clone(&state)), Ringing(state))
     }
 
-    pub(super) fn ring(self) {
+    pub(super) fn ring(self, word: Word) {
         let waker = {
             let mut state = lock(&self.0);
-            state.has_rung = true;
+            state.rung = Some(word);
             state.waker.take()
         };
         waker.into_iter().for_each(Waker::wake);
@@ -41,12 +43,12 @@ impl Bell {
 }
 
 impl Future for Ringing {
-    type Output = ();
+    type Output = Word;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Word> {
         let mut state = lock(&self.0);
-        if state.has_rung {
-            return Poll::Ready(());
+        if let Some(word) = state.rung {
+            return Poll::Ready(word);
         }
         state.waker = Some(cx.waker().clone());
         Poll::Pending

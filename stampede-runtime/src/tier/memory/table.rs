@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bell::{Bell, Ringing};
-use crate::tier::{Acquired, Claim, FillId, Kept, Lease, Record, TierKey};
+use crate::tier::{Acquired, Claim, FillId, Kept, Lease, Record, TierKey, Word};
 
 #[derive(Default)]
 pub(super) struct Table {
@@ -68,8 +68,8 @@ fn after(now: Instant, time: Duration) -> Instant {
 }
 
 impl Slot {
-    fn ring(&mut self) {
-        self.bells.drain(..).for_each(Bell::ring);
+    fn ring(&mut self, word: Word) {
+        self.bells.drain(..).for_each(|bell| bell.ring(word));
     }
 
     fn holds(&self, lease: &Lease, now: Instant) -> bool {
@@ -87,7 +87,7 @@ impl Slot {
         let until = after(now, record.fresh.saturating_add(record.stale));
         self.value = Some(Value { record, fill, until, made_at });
         self.holder = None;
-        self.ring();
+        self.ring(Word::Other);
         fill
     }
 }
@@ -125,7 +125,7 @@ impl Table {
         let token = number();
         let (tags, granted_at) = (Arc::clone(&claim.tags), voids.latest);
         slot.holder = Some(Holder { token: Some(token), tags, granted_at, until: after(now, time) });
-        slot.ring();
+        slot.ring(Word::Other);
         Acquired::Leased(Lease { token, tags: vec![granted_at] })
     }
 
@@ -145,7 +145,7 @@ impl Table {
         let granted_at = *lease.tags.first()?;
         if voids.are_void(&record.tags, granted_at) {
             slot.holder = None;
-            slot.ring();
+            slot.ring(Word::Other);
             return None;
         }
         Some(slot.store(record, granted_at, now))
@@ -159,7 +159,7 @@ impl Table {
         let (tags, granted_at) = (Arc::default(), voids.latest);
         let throttled = Holder { token: None, tags, granted_at, until: after(now, throttle) };
         slot.holder = (!throttle.is_zero()).then_some(throttled);
-        slot.ring();
+        slot.ring(Word::GivenBack);
     }
 
     pub(super) fn renew(&mut self, leases: &[(TierKey, Lease)], time: Duration, now: Instant) {
@@ -180,7 +180,7 @@ impl Table {
     pub(super) fn invalidate(&mut self, key: &TierKey) {
         let (slot, _) = self.slot(key);
         (slot.value, slot.holder) = (None, None);
-        slot.ring();
+        slot.ring(Word::Other);
     }
 
     pub(super) fn expire(&mut self, key: &TierKey, now: Instant) {
@@ -189,7 +189,7 @@ impl Table {
             value.until = value.until.min(after(now, value.record.stale));
         }
         slot.holder = None;
-        slot.ring();
+        slot.ring(Word::Other);
     }
 
     pub(super) fn invalidate_tag(&mut self, tag: &str) {
@@ -197,12 +197,12 @@ impl Table {
         self.voids.of.insert(Arc::from(tag), self.voids.latest);
         let is_borne =
             |slot: &&mut Slot| slot.holder.as_ref().is_some_and(|holder| holder.tags.iter().any(|t| **t == *tag));
-        self.slots.values_mut().filter(is_borne).for_each(Slot::ring);
+        self.slots.values_mut().filter(is_borne).for_each(|slot| slot.ring(Word::Other));
     }
 
     pub(super) fn clear(&mut self) {
         for (_, mut slot) in self.slots.drain() {
-            slot.ring();
+            slot.ring(Word::Other);
         }
     }
 }

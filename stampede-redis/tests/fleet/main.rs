@@ -1,0 +1,24 @@
+//! Fleets of real processes on one server: what holds between them, whoever dies, stops, fails or falls sick.
+//!
+//! The processes are this program, started anew ([`worker`]). The origin is the test: each run of a body asks it for its value
+//! ([`fleet`]), so a test sees every run, holds it, and answers it when it likes.
+
+#[path = "../it/proxy.rs"]
+mod proxy;
+#[path = "../it/server.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod server;
+
+mod counts;
+mod fences;
+mod fleet;
+mod leases;
+mod outages;
+mod worker;
+
+/// What a process of a fleet does.
+#[test]
+#[ignore = "the tests start it"]
+fn process() {
+    worker::main();
+}
