@@ -1,5 +1,6 @@
 //! Redis: what a value costs that another process has stored, and one that nobody has. On loopback, one call at a time.
 
+use std::cell::Cell;
 use std::hint::black_box;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -81,7 +82,8 @@ fn miss(title: &'static str, bench: &Rc<Bench>, effort: Effort, len: usize) -> M
         peer: "bare GET and SET",
         rounds: effort.rounds,
         contenders: vec![
-            contender("bare GET and SET", bench, async move |bench, index| {
+            contender("bare GET and SET", bench, async move |bench, _| {
+                let index = bench.unseen();
                 let (name, mut bare) = (format!("new:{index}"), bench.bare.clone());
                 let found: Option<Vec<u8>> = redis::cmd("GET").arg(&name).query_async(&mut bare).await.unwrap();
                 let mut set = redis::cmd("SET");
@@ -89,16 +91,15 @@ fn miss(title: &'static str, bench: &Rc<Bench>, effort: Effort, len: usize) -> M
                 let () = set.query_async(&mut bare).await.unwrap();
                 black_box(found);
             }),
-            contender("tier acquire and fill", bench, async move |bench, index| {
-                let key = TierKey { cache: "new".into(), ..key(index) };
-                bench.tier.invalidate(&key).await.unwrap();
+            contender("tier acquire and fill", bench, async move |bench, _| {
+                let key = TierKey { cache: "new".into(), ..key(bench.unseen()) };
                 let Acquired::Leased(lease) = bench.tier.acquire(&key, Claim::default()).await.unwrap() else {
                     panic!("nobody else is here")
                 };
                 bench.tier.fill(&key, lease, record(payload())).await.unwrap().unwrap();
             }),
-            contender("cached", bench, async move |bench, index| {
-                let name = format!("new {index}");
+            contender("cached", bench, async move |bench, _| {
+                let name = format!("new {}", bench.unseen());
                 black_box(bench.cached.async_cache_get(&name).await.unwrap());
                 bench.cached.async_cache_set(name, payload()).await.unwrap();
             }),
@@ -156,6 +157,7 @@ fn with_store(
 struct Bench {
     runtime: Runtime,
     calls: u32,
+    keys: Cell<u32>,
     bare: MultiplexedConnection,
     sha: String,
     tier: Redis,
@@ -166,7 +168,7 @@ struct Bench {
 impl Bench {
     fn new(calls: u32) -> Self {
         let server = Server::start();
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let url = format!("redis://127.0.0.1:{}", server.port);
         let (bare, sha, tier, cached) = runtime.block_on(async {
             let info: redis::ConnectionInfo = url.parse().unwrap();
@@ -178,7 +180,13 @@ impl Bench {
             let cached = AsyncRedisCache::builder("cached").ttl(TTL).connection_string(&url).build().await.unwrap();
             (bare, sha, tier, cached)
         });
-        Self { runtime, calls, bare, sha, tier, cached, _server: server }
+        Self { runtime, calls, keys: Cell::new(0), bare, sha, tier, cached, _server: server }
+    }
+
+    /// The number of a key that nobody has asked for.
+    fn unseen(&self) -> u32 {
+        self.keys.set(self.keys.get() + 1);
+        self.keys.get()
     }
 
     /// With an empty memory, on the same tier.
