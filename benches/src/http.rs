@@ -15,7 +15,7 @@ use stampede::http::CacheLayer;
 use tokio::net::TcpListener;
 
 use crate::Effort;
-use crate::harness::{Contender, Figure, Measure};
+use crate::harness::{Contender, Figure, Limit, Measure, Target};
 
 const CONSTANT: &str = "a constant handler";
 const CACHED: &str = "behind CacheLayer";
@@ -38,6 +38,7 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
             peer: CONSTANT,
             rounds: 3,
             contenders: contenders(instructions, requests),
+            targets: vec![Target::new("HTTP instructions", CACHED, 0, Limit::Ratio(CONSTANT, 1.1))],
         },
         Measure {
             title: "http: 32 connections on loopback, as wrk sees them",
@@ -45,6 +46,7 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
             peer: CONSTANT,
             rounds: effort.rounds,
             contenders: contenders(latencies, seconds),
+            targets: vec![Target::new("HTTP p99", CACHED, 1, Limit::Ratio(CONSTANT, 1.1))],
         },
     ]
 }

@@ -16,7 +16,7 @@ use stampede::{Cache, Store};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Effort;
-use crate::harness::{Contender, Figure, Measure};
+use crate::harness::{Contender, Figure, Limit, Measure, Target};
 
 const TTL: Duration = Duration::from_hours(1);
 
@@ -71,6 +71,7 @@ fn hit(title: &'static str, bench: &Rc<Bench>, effort: Effort, len: usize) -> Me
                 assert!(bench.cached.async_cache_get(&index.to_string()).await.unwrap().is_some());
             }),
         ],
+        targets: vec![Target::new("remote hit", "tier acquire", 0, Limit::Ratio("bare script", 1.15))],
     }
 }
 
@@ -104,6 +105,7 @@ fn miss(title: &'static str, bench: &Rc<Bench>, effort: Effort, len: usize) -> M
                 bench.cached.async_cache_set(name, payload()).await.unwrap();
             }),
         ],
+        targets: Vec::new(),
     }
 }
 

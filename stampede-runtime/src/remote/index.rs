@@ -68,7 +68,7 @@ mod tests {
     fn keys_in_use_stay_and_others_go() {
         let index = Index::default();
         let key = |number: u64| joined(number, &number.to_be_bytes());
-        let is_used = |key: &[u8]| hash_of(key) % 10 == 0;
+        let is_used = |key: &[u8]| hash_of(key).is_multiple_of(10);
         for number in 0..100_000 {
             index.add(&key(number), is_used);
             assert_eq!(index.find(&number.to_be_bytes()), Some(key(number)), "{number}: it has just come");
