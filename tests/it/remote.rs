@@ -650,3 +650,54 @@ async fn a_store_grants_no_longer_ttl_to_what_comes_from_elsewhere() {
     pass(ms(1)).await;
     assert_eq!(b.get_with(&1, || async { 2 }).await, 2, "ten seconds after it was made");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_kept_in_mind_one_by_one_is_voided_altogether() {
+    let (a, b) = two(|builder| builder);
+    for key in 0..10 {
+        assert_eq!(b.cache.get_with(&key, || async { 1 }).await, 1);
+    }
+    settle().await;
+    a.tier.set_fault(Fault::Failing);
+    // More than are kept.
+    for key in 0..5000 {
+        assert!(!a.cache.entry(&key).invalidate().await);
+    }
+    a.tier.set_fault(Fault::None);
+    pass(secs(5)).await;
+    for key in 0..10 {
+        assert_eq!((a.cache.entry(&key).get().await, b.cache.entry(&key).get().await), (None, None), "{key}");
+    }
+}
+
+/// A struct as two versions of a program have it.
+mod grown {
+    use super::{Deserialize, Serialize};
+
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub(super) struct Before {
+        pub(super) id: u64,
+        pub(super) name: String,
+    }
+
+    #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+    pub(super) struct After {
+        pub(super) name: String,
+        pub(super) mail: Option<String>,
+        pub(super) id: u64,
+    }
+}
+
+#[test]
+fn a_struct_that_has_gained_an_optional_field_reads_what_was_there() {
+    use stampede::codec::{Codec, Json, MessagePack};
+
+    let before = grown::Before { id: 7, name: "Ada".to_owned() };
+    let after = grown::After { id: 7, name: "Ada".to_owned(), mail: None };
+    let bytes = MessagePack::encode(&before).expect("it can be written");
+    assert_eq!(<MessagePack as Codec<grown::After>>::decode(&bytes).as_ref(), Ok(&after));
+    let bytes = Json::encode(&before).expect("it can be written");
+    assert_eq!(<Json as Codec<grown::After>>::decode(&bytes), Ok(after));
+    let bytes = MessagePack::encode(&"Ada").expect("it can be written");
+    assert!(<MessagePack as Codec<grown::After>>::decode(&bytes).is_err());
+}
