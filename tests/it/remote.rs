@@ -698,6 +698,6 @@ fn a_struct_that_has_gained_an_optional_field_reads_what_was_there() {
     assert_eq!(<MessagePack as Codec<grown::After>>::decode(&bytes).as_ref(), Ok(&after));
     let bytes = Json::encode(&before).expect("it can be written");
     assert_eq!(<Json as Codec<grown::After>>::decode(&bytes), Ok(after));
-    let bytes = MessagePack::encode(&"Ada").expect("it can be written");
+    let bytes = MessagePack::encode(&"Ada".to_owned()).expect("it can be written");
     assert!(<MessagePack as Codec<grown::After>>::decode(&bytes).is_err());
 }
