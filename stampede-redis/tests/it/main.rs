@@ -15,4 +15,5 @@ mod support;
 mod tags;
 #[cfg(feature = "tls")]
 mod tls;
+mod trips;
 mod values;
