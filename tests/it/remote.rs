@@ -701,3 +701,23 @@ fn a_struct_that_has_gained_an_optional_field_reads_what_was_there() {
     let bytes = MessagePack::encode(&"Ada".to_owned()).expect("it can be written");
     assert!(<MessagePack as Codec<grown::After>>::decode(&bytes).is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_expired_by_hand_is_not_trusted_as_fresh() {
+    let (a, b) = two(|builder| builder.stale_if_error(secs(60)));
+    let script = Script::open();
+    assert_eq!((a.call(&script).await, b.call(&script).await), (Ok(1), Ok(1)));
+    b.tier.set_linked(false);
+    b.tier.set_fault(Fault::Failing);
+    assert!(!b.cache.entry(&1).expire().await);
+    assert_eq!(b.get().await, None);
+    assert_eq!(b.call(&script).await, Ok(2));
+    // The first trip that fails is a call's.
+    let c = Process::new(a.tier.another(), |builder| builder.stale_if_error(secs(60)));
+    assert_eq!(c.call(&script).await, Ok(1));
+    assert!(a.cache.entry(&1).expire().await);
+    settle().await;
+    c.tier.set_linked(false);
+    c.tier.set_fault(Fault::Failing);
+    assert_eq!(c.call(&script).await, Ok(3));
+}

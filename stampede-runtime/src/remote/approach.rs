@@ -183,11 +183,10 @@ impl Errand {
         self.remote.heard(result.unwrap_or_else(|_| Err(TierError::new("no answer in time"))))
     }
 
-    /// The tier does not answer: what memory has is trusted to the end of its TTL.
+    /// The tier does not answer: what memory has is trusted to the end of its TTL, if that has not been ended by hand.
     fn do_without(self) -> Approached {
-        let is_fresh =
-            |known: &Arc<AnyStored>| !self.fresh && !self.is_vouched && Instant::now() < known.life.fresh_until;
-        match self.known.filter(is_fresh) {
+        let is_fresh = |known: &AnyStored| known.age(Instant::now(), self.store.epoch(), self.store.tags()).is_fresh();
+        match self.known.filter(|known| !self.fresh && !self.is_vouched && is_fresh(known)) {
             Some(known) => Approached::Found(known),
             None => Approached::Run(None, Mark::unlinked()),
         }

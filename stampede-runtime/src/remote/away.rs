@@ -47,7 +47,8 @@ impl Away {
         }
         let trusted = || {
             let (known, _) = store.look_up(&key)?;
-            (Instant::now() < known.life.fresh_until && !known.is_error()).then_some(known)
+            let age = known.age(Instant::now(), store.epoch(), store.tags());
+            (age.is_fresh() && !known.is_error()).then_some(known)
         };
         if !remote.is_well() {
             return trusted();
