@@ -173,8 +173,8 @@ fn a_call_is_small() {
         service.clone().by_value(1)                                            => 160;
         // Within others.
         fresh(number(1))                                                       => 144;
-        store.scope(number(1))                                                 => 128;
-        store.scope(fresh(number(1)))                                          => 152;
+        store.scope(number(1))                                                 => 136;
+        store.scope(fresh(number(1)))                                          => 160;
         // Without the macro.
         cache.get_with(&1_u64, || std::future::ready(1))                       => 120;
         cache.try_get_with(&1_u64, || std::future::ready(Ok::<_, String>(1)))  => 120;
