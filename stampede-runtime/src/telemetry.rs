@@ -91,7 +91,7 @@ impl Telemetry {
 
     #[expect(clippy::cast_possible_truncation, reason = "see `Since`")]
     fn micros(&self) -> u32 {
-        Instant::now().saturating_duration_since(self.start).as_micros() as u32
+        (Instant::now().saturating_duration_since(self.start).as_micros() as u32).wrapping_add(1)
     }
 
     /// Whether anybody asks how long calls wait.
