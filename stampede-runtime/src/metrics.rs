@@ -33,8 +33,8 @@
 //! not reported. With recorders of their own, tests want stores of their own. A recorder is called where the event is, in
 //! part under locks of the store: it must not call into `stampede`.
 //!
-//! A hit costs about 70 instructions more with the exporter for Prometheus than without the feature; without a recorder
-//! about 100, for the store looks whether there is one.
+//! With the feature, a hit of some 530 instructions takes some 55 more (callgrind, x86-64, the exporter for Prometheus), and about
+//! as many where there is no recorder, for then it looks for one. Without the feature, none of this is compiled.
 
 use metrics::Unit;
 
