@@ -89,7 +89,8 @@ impl Prometheus {
 
     /// The series that a query comes to, and their values.
     async fn query(&self, query: &str) -> Vec<f64> {
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let digit = |four: u8| char::from_digit(four.into(), 16).unwrap_or_default();
+        let encoded: String = query.bytes().flat_map(|byte| ['%', digit(byte >> 4), digit(byte & 15)]).collect();
         let Some(answer) = self.api(&format!("/api/v1/query?query={encoded}")).await else { return Vec::new() };
         assert_eq!(answer["status"], "success", "{query}: {answer}");
         let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
@@ -122,6 +123,9 @@ impl Prometheus {
         }
     }
 }
+
+/// Turns a trouble on, and off again.
+type Switch<'t> = &'t (dyn Fn(bool) + Sync);
 
 /// What goes wrong at the moment.
 #[derive(Default)]
@@ -214,7 +218,6 @@ async fn panels_have_data_and_alerts_fire() {
     let rules = fs::read_to_string(Path::new(FOLDER).join("prometheus/rules.yml")).expect("the rules");
     let mut untried: BTreeSet<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     prometheus.until("all is quiet", async || prometheus.firing().await.is_empty()).await;
-    type Switch<'t> = &'t (dyn Fn(bool) + Sync);
     let troubles: [(&[&str], Switch<'_>); 4] = [
         (&["StampedeBreakerOpen", "StampedeRunsFail"], &|on| trouble.origin_fails.store(on, Ordering::Relaxed)),
         (&["StampedeRunsStuck"], &|on| trouble.origin_hangs.store(on, Ordering::Relaxed)),

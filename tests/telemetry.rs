@@ -116,7 +116,7 @@ impl Subscriber for Keep {
     }
 
     fn exit(&self, _: &Id) {
-        CURRENT.with_borrow_mut(|current| drop(current.pop()));
+        CURRENT.with_borrow_mut(Vec::pop);
     }
 
     fn clone_span(&self, id: &Id) -> Id {
