@@ -13,8 +13,8 @@ use std::rc::Rc;
 
 use stampede::{
     Cache, CacheBuilder, Calls, CircuitOpen, Entry, FnEntry, InstallError, NoCache, Runs, Scope, Stats, Store,
-    StoreBuilder, TierStats, Timeout, Wrapped, coalesce, codec, fresh, is_background, no_cache, no_stale, store_for,
-    tier, uncached,
+    StoreBuilder, TierStats, Timeout, Wrapped, coalesce, codec, event, fresh, is_background, no_cache, no_stale,
+    store_for, tier, uncached,
 };
 
 /// Something of this type, to speak of. Nothing here is ever run.
@@ -80,6 +80,8 @@ fn types() {
     holds!(stampede::redis::Redis:          yes yes yes no no);
     holds!(stampede::redis::Connect:        yes yes yes yes yes);
     holds!(stampede::redis::ConnectError:   yes yes yes yes yes);
+    holds!(event::Event:          yes yes yes yes yes);
+    // `metrics` is names, and no types.
     holds!(Timeout:               yes yes yes yes yes);
     holds!(CircuitOpen:           yes yes yes yes yes);
     holds!(Calls:                 yes yes yes yes yes);

@@ -119,7 +119,7 @@ async fn policies() {
     let events = WARNINGS.lock().expect("no panic").clone();
     let says = [
         "no luck",
-        "reached its limit: the old value stays in use",
+        "it reached its limit",
         "circuit open",
         "a run failed: the old value stays in use",
         "circuit half-open",

@@ -149,35 +149,35 @@ fn a_call_is_small() {
         // Nothing coalesced, to compare with.
         number_plain(1)                                                        => 40;
         // By what they take.
-        nothing()                                                              => 88;
-        number(1)                                                              => 112;
-        unstored(1)                                                            => 112;
-        all_options(1)                                                         => 112;
-        owned(String::new())                                                   => 144;
-        borrowed("", &[])                                                      => 168;
-        generic(1_u8)                                                          => 96;
-        many(1, 2, 3, 4, 5, 6, 7, 8)                                           => 280;
-        large([[0; 16]; 8])                                                    => 2144;
+        nothing()                                                              => 96;
+        number(1)                                                              => 120;
+        unstored(1)                                                            => 120;
+        all_options(1)                                                         => 120;
+        owned(String::new())                                                   => 152;
+        borrowed("", &[])                                                      => 176;
+        generic(1_u8)                                                          => 104;
+        many(1, 2, 3, 4, 5, 6, 7, 8)                                           => 288;
+        large([[0; 16]; 8])                                                    => 2152;
         // By what they give.
-        fallible(1)                                                            => 112;
-        anyhow(1)                                                              => 112;
-        text(1)                                                                => 112;
-        shared(1)                                                              => 112;
-        whole(1)                                                               => 112;
+        fallible(1)                                                            => 120;
+        anyhow(1)                                                              => 120;
+        text(1)                                                                => 120;
+        shared(1)                                                              => 120;
+        whole(1)                                                               => 120;
         // By where they run, and what.
-        large_body(1)                                                          => 112;
-        inline(1)                                                              => 112;
-        inline_large_body(1)                                                   => 112;
+        large_body(1)                                                          => 120;
+        inline(1)                                                              => 120;
+        inline_large_body(1)                                                   => 120;
         // Methods.
-        service.method(1)                                                      => 136;
-        service.clone().by_value(1)                                            => 152;
+        service.method(1)                                                      => 144;
+        service.clone().by_value(1)                                            => 160;
         // Within others.
-        fresh(number(1))                                                       => 136;
-        store.scope(number(1))                                                 => 128;
-        store.scope(fresh(number(1)))                                          => 152;
+        fresh(number(1))                                                       => 144;
+        store.scope(number(1))                                                 => 136;
+        store.scope(fresh(number(1)))                                          => 160;
         // Without the macro.
-        cache.get_with(&1_u64, || std::future::ready(1))                       => 112;
-        cache.try_get_with(&1_u64, || std::future::ready(Ok::<_, String>(1)))  => 112;
+        cache.get_with(&1_u64, || std::future::ready(1))                       => 120;
+        cache.try_get_with(&1_u64, || std::future::ready(Ok::<_, String>(1)))  => 120;
         // Not calls, and at hand all the same.
         number_entry(1)                                                        => 136;
         entry.get()                                                            => 88;

@@ -208,7 +208,7 @@ where
         }
         // Nothing that this request could wait for: a run of its own, beside those of the others.
         let Some((service, body)) = take(&spare) else { return refused(StatusCode::SERVICE_UNAVAILABLE) };
-        __hosting::count_own_run(&config.store());
+        __hosting::count_own_run(config.responses());
         let own = pass(&config, service, Request::from_parts(parts, body), Why::Bypass);
         if config.timeout.is_zero() {
             return own.await;
@@ -228,7 +228,7 @@ where
         if let Some(response) = stored {
             return Ok(response);
         }
-        __hosting::count_bypass(&config.store());
+        __hosting::count_bypass(config.responses());
         let fence = __hosting::fence(responses, &key);
         let hosted = Hosted::enter_own(&config.store());
         let is_plain = parts.method == Method::GET && !asks.conditions;

@@ -156,7 +156,7 @@ where
             return ResponseFuture::pass(self.inner.call(Request::from_parts(parts, body)), None);
         }
         if matches!(way, Way::Bypass) || matches!(way, Way::Share | Way::WithCredentials) && is_known() {
-            __hosting::count_bypass(&config.store());
+            __hosting::count_bypass(config.responses());
             return ResponseFuture::pass(self.inner.call(Request::from_parts(parts, body)), Some(config));
         }
         // A clone takes this one's place; what is called is what was polled ready.
@@ -189,7 +189,7 @@ where
         return Ok(answer::refusal(StatusCode::INTERNAL_SERVER_ERROR, &config, did));
     };
     if config.marks().is_set(&key) {
-        __hosting::count_bypass(&config.store());
+        __hosting::count_bypass(config.responses());
         return pass(&config, service, Request::from_parts(parts, body), Why::Bypass).await;
     }
     Caller { config, service, parts, body, asks }.share(key).await

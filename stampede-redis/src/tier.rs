@@ -383,6 +383,10 @@ fn stands_for(tags: &[Arc<str>]) -> u64 {
 }
 
 impl Tier for Redis {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
     fn limits(&self) -> Limits {
         self.inner.limits
     }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use crate::breaker::{Permit, Refusal};
+use crate::call::Id;
 use crate::context;
 use crate::cycle::Edge;
 use crate::execution::Plan;
@@ -21,7 +22,7 @@ use crate::patience::{Lapse, Patience};
 use crate::policy::{self, Age, Mode, Rules, Step};
 use crate::remote::{Errand, Remote};
 use crate::run::Run;
-use crate::stats::Outcome;
+use crate::stats::{Outcome, Trigger};
 use crate::store::{Look, Store};
 use crate::tally::{Found, Kind, Tally, Ticket};
 use crate::waiting::{Again, Role, Waiting};
@@ -139,15 +140,15 @@ impl State {
     /// The call has found no answer yet. Without a key, it goes past the store.
     pub(crate) fn enter(
         caller: &mut dyn Typed,
-        name: &'static str,
+        Id { space, name }: Id,
         mode: Mode,
         key: Option<Key>,
         Missed { store, found }: Missed,
     ) -> Self {
-        let Some(key) = key else { return Self::alone(caller, name, store) };
+        let Some(key) = key else { return Self::alone(caller, name, Tally::new(store, space, Outcome::Bypass)) };
         let bypass = store.is_bypassed();
         let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
-        let tally = Tally { store, outcome };
+        let tally = Tally::new(store, space, outcome);
         let ticket = Ticket { key, name, mode, tally, patience: None, seen: None };
         match found.filter(|_| !bypass) {
             Some((stored, age)) => Self::found(caller, stored, age, ticket),
@@ -171,7 +172,8 @@ impl State {
         }
         ticket.tally.took(if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale });
         if step == Step::Refresh {
-            Self::refresh(caller, stored, ticket)
+            let trigger = if age.is_fresh() { Trigger::Early } else { Trigger::Stale };
+            Self::refresh(caller, stored, ticket, trigger)
         } else {
             Self::Answered(Answer::Stored(stored), ticket.tally)
         }
@@ -197,8 +199,7 @@ impl State {
     }
 
     /// Runs the body here and now, for this call alone.
-    fn alone(caller: &mut dyn Typed, name: &'static str, store: Store) -> Self {
-        let mut tally = Tally { store, outcome: Outcome::Bypass };
+    fn alone(caller: &mut dyn Typed, name: &'static str, mut tally: Tally) -> Self {
         let patience = Patience::new(&caller.rules(), false);
         let run = Arc::new(Run::uncached(name));
         let edge = wait_edge(&run, true).unwrap_or_else(|chain| tally.panic(&chain));
@@ -207,7 +208,7 @@ impl State {
     }
 
     /// Answers with the value that is there and sees to a new one.
-    fn refresh(caller: &mut dyn Typed, old: Arc<AnyStored>, mut ticket: Ticket) -> Self {
+    fn refresh(caller: &mut dyn Typed, old: Arc<AnyStored>, mut ticket: Ticket, trigger: Trigger) -> Self {
         // Where no run can be started, the value that is there will do.
         if caller.check().is_err() {
             return Self::Answered(Answer::Stored(old), ticket.tally);
@@ -225,7 +226,8 @@ impl State {
                 && ticket.tally.permit(&ticket.key, ticket.name, &rules).map(|leave| permit = leave).is_err()
         };
         // What was stored once is to be stored again, whatever the body will say to that.
-        let request = Request { stores: true, ..ticket.request(&rules) };
+        let request = ticket.request(&rules);
+        let request = Request { stores: true, run: request.run.triggered(trigger), ..request };
         let Some((waiter, runner)) = ticket.store().flights().lead_if_idle(request, done) else {
             return Self::Answered(Answer::Stored(old), ticket.tally);
         };

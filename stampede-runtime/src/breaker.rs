@@ -12,16 +12,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::policy::{Change, Circuit, Report, Trip};
+use crate::policy::{BreakerState, Change, Circuit, Report, Trip};
 use crate::space::Space;
 use crate::sync::Mutex;
+use crate::telemetry::Telemetry;
 
 /// The breakers of a store.
-#[derive(Debug, Default)]
-pub(crate) struct Breakers(Mutex<HashMap<Space, Arc<Breaker>>>);
+#[derive(Debug)]
+pub(crate) struct Breakers {
+    by_cache: Mutex<HashMap<Space, Arc<Breaker>>>,
+    telemetry: Arc<Telemetry>,
+}
 
 struct Breaker {
+    space: Space,
     cache: &'static str,
+    telemetry: Arc<Telemetry>,
     circuit: Mutex<Circuit>,
 }
 
@@ -36,6 +42,10 @@ impl fmt::Debug for Breaker {
 pub(crate) struct Refusal;
 
 impl Breakers {
+    pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self { by_cache: Mutex::default(), telemetry }
+    }
+
     /// Asks whether a run of this cache may start that has to be over within `limit`.
     pub(crate) fn admit(
         &self,
@@ -45,8 +55,11 @@ impl Breakers {
         limit: Duration,
     ) -> Result<Permit, Refusal> {
         let breaker = {
-            let new = || Arc::new(Breaker { cache, circuit: Mutex::default() });
-            Arc::clone(self.0.lock().entry(space).or_insert_with(new))
+            let new = || {
+                let telemetry = Arc::clone(&self.telemetry);
+                Arc::new(Breaker { space, cache, telemetry, circuit: Mutex::default() })
+            };
+            Arc::clone(self.by_cache.lock().entry(space).or_insert_with(new))
         };
         let (number, change) = breaker.circuit.lock().admit(Instant::now(), limit).ok_or(Refusal)?;
         Ok(Permit { breaker, number, trip, change })
@@ -101,7 +114,14 @@ impl Drop for Permit {
 
 impl News {
     pub(crate) fn tell(self) {
-        let cache = self.breaker.cache;
+        let Breaker { space, cache, ref telemetry, ref circuit } = *self.breaker;
+        let state = match self.change {
+            Some(Change::Opened) => BreakerState::Open,
+            Some(Change::HalfOpened) => BreakerState::HalfOpen,
+            Some(Change::Closed) => BreakerState::Closed,
+            None => circuit.lock().state(),
+        };
+        telemetry.breaker(space, cache, state, self.change.is_some());
         match self.change {
             Some(Change::Opened) => tracing::warn!(cache, reset_after = ?self.trip.reset_after, "circuit open"),
             Some(Change::HalfOpened) => tracing::info!(cache, "circuit half-open: one run probes"),

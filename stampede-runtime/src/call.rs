@@ -143,7 +143,7 @@ pub trait Ask {
 
 /// A call whose answer was not there.
 pub struct Unanswered {
-    name: &'static str,
+    id: Id,
     mode: Mode,
     /// Without one, the call goes past the store.
     key: Option<Key>,
@@ -177,7 +177,7 @@ impl<K: Serialize + ?Sized> Ask for Target<'_, K> {
         }
         let missed = missed.unwrap_or_else(|| look_away(store));
         let key = hash.and_then(|hash| known(id, Probe { space: id.space, hash, parts: &key }.to_key()));
-        Some(Unanswered { name: id.name, mode, key, missed })
+        Some(Unanswered { id, mode, key, missed })
     }
 }
 
@@ -246,9 +246,9 @@ fn enter<F: Future<Output = Output>, L: Launch<F>>(
     here: &mut Here<F>,
     kind: &'static Kind,
     launch: L,
-    Unanswered { name, mode, key, missed }: Unanswered,
+    Unanswered { id, mode, key, missed }: Unanswered,
 ) -> State {
-    State::enter(&mut Caller { recipe, here, kind, launch }, name, mode, key, missed)
+    State::enter(&mut Caller { recipe, here, kind, launch }, id, mode, key, missed)
 }
 
 fn poll<F: Future<Output = Output>, L: Launch<F>>(

@@ -18,6 +18,7 @@ use crate::remote::{Away, Order, Reading, Told};
 use crate::reply::Value;
 use crate::store::Store;
 use crate::tags::Tags;
+use crate::telemetry::{By, Voiding};
 use crate::tier::TierKey;
 
 /// What a store holds for one key of a [`Cache`](crate::Cache), or of a coalesced function (see [`FnEntry`]).
@@ -103,12 +104,14 @@ impl<V> Entry<V> {
     fn end_ttl(&self) -> Told {
         let Some(key) = self.key.clone() else { return Told::EVERYWHERE };
         let store = self.store.clone();
+        store.voided(Voiding::Expire, By::Call);
         self.tell(Order::Expire, move || store.expire_here(&key))
     }
 
     fn void(&self) -> Told {
         let Some(key) = self.key.clone() else { return Told::EVERYWHERE };
         let store = self.store.clone();
+        store.voided(Voiding::Invalidate, By::Call);
         self.tell(Order::Invalidate, move || store.void_here(&key))
     }
 

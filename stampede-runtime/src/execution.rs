@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::context::{self, InRun, Within};
 use crate::flight::{Flight, Outcome, Runner};
@@ -38,8 +39,7 @@ pin_project! {
         thrown: Mutex<Option<Box<dyn Any + Send>>>,
         #[pin]
         limit: Timer,
-        // When the body was first polled, where that matters.
-        began: Option<Instant>,
+        span: Span,
         runner: Option<Runner>,
         plan: Plan,
     }
@@ -81,12 +81,14 @@ enum Ended {
 impl<F: Future<Output = Output>> Execution<F> {
     /// A run of this body; or of none, if making it panicked.
     pub(crate) fn new(runner: Runner, plan: Plan, body: Result<F, Box<dyn Any + Send>>) -> Self {
+        let span = plan.store.flights().telemetry.span(&runner.run);
+        runner.run.give_span(&span);
         let context = InRun::new(Arc::clone(&runner.run), context::store());
         let (body, thrown) = match body {
             Ok(body) => (Some(Within::new(context, body)), None),
             Err(payload) => (None, Some(payload)),
         };
-        Self { runner: Some(runner), plan, body, thrown: Mutex::new(thrown), limit: Timer::default(), began: None }
+        Self { runner: Some(runner), plan, body, thrown: Mutex::new(thrown), limit: Timer::default(), span }
     }
 
     /// The flight and the run that this is, while it is not over.
@@ -105,6 +107,7 @@ impl<F: Future<Output = Output>> Future for Execution<F> {
         };
         let plan = this.plan;
         runner.run.begin();
+        let entered = this.span.enter();
 
         let thrown = this.thrown.lock().take();
         let ended = catch_unwind(AssertUnwindSafe(|| {
@@ -120,14 +123,13 @@ impl<F: Future<Output = Output>> Future for Execution<F> {
                     return Poll::Ready(ended);
                 }
                 if plan.is_timed() && approached.is_ready() {
-                    this.began.get_or_insert_with(Instant::now);
+                    runner.run.body_begins();
                 }
                 if approached.is_ready()
                     && let Poll::Ready(output) = body.poll(cx)
                 {
                     this.body.set(None);
-                    let run_time = this.began.map_or(Duration::ZERO, |began| began.elapsed());
-                    return Poll::Ready(judge(output, runner, plan, run_time));
+                    return Poll::Ready(judge(output, runner, plan, runner.run.run_time()));
                 }
                 if this.limit.as_mut().poll(runner.deadline, cx).is_pending() {
                     return Poll::Pending;
@@ -141,6 +143,7 @@ impl<F: Future<Output = Output>> Future for Execution<F> {
             Ok(Poll::Ready(ended)) => ended,
             Err(payload) => Ended::Panic(payload),
         };
+        drop(entered);
         if let Some(runner) = this.runner.take() {
             finish(runner, plan, ended);
         }
@@ -228,7 +231,7 @@ impl Plan {
 
     /// Whether it matters how long the body takes.
     fn is_timed(&self) -> bool {
-        self.rules.terms.xfetch > 0.0 || self.held.is_some()
+        self.rules.terms.xfetch > 0.0 || self.held.is_some() || self.store.flights().telemetry.times_runs()
     }
 
     /// `ttl`, as far as anything may be stored.
@@ -251,7 +254,7 @@ fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
     if let Some(news) = report.and_then(|report| runner.run.settle(report)) {
         news.tell();
     }
-    let (name, key) = (runner.run.name, Arc::clone(&runner.run.key));
+    let key = Arc::clone(&runner.run.key);
     let says: Option<Arc<str>> =
         if let Ended::Panic(payload) = &ended { Some(message_of(&**payload).into()) } else { None };
     let (result, kept) = match &ended {
@@ -298,6 +301,7 @@ fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
         Ended::Found(found) => Outcome::Found(found),
         Ended::TimedOut | Ended::Refused => return,
     };
+    let is_unheard = run.waiters() == 0;
     closed.settle(outcome);
     if let (Some(held), Some((stored, run_time))) = (held.take_if(|_| is_kept), made) {
         if let Some(load) = run.keep_load(Load { held, wire: rules.wire.clone(), run_time }) {
@@ -306,9 +310,12 @@ fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
     } else if let Some(held) = held {
         held.release(if old_stays { rules.retry_after } else { Duration::ZERO });
     }
-    if old_stays && !gave_value {
-        // Nobody else may hear of this.
-        tracing::warn!(cache = name, ?result, says = says.as_deref(), "a run failed: the old value stays in use");
+    if let Some(result) = result
+        && !gave_value
+        && (old_stays || is_unheard)
+    {
+        let telemetry = &store.flights().telemetry;
+        telemetry.hidden_failure(&run, result, says.as_deref(), old_stays, rules.retry_after);
     }
 }
 

@@ -254,15 +254,18 @@ impl Flight {
             Lost::TimedOut => Some(RunResult::Timeout),
             Lost::Declined => None,
         };
-        self.run_ended(result.filter(|_| !run.is_approaching()), flights);
+        let result = result.filter(|_| !run.is_approaching());
+        self.run_ended(result, flights);
         self.close_if_useless(core, flights);
+        flights.telemetry.run_ended(run, result, self.counts);
         wakers.into_iter().for_each(Waker::wake);
         if let Some(task) = task {
             task.abort();
         }
         news.into_iter().for_each(News::tell);
         if old_stays {
-            tracing::warn!(cache = run.name, "a run reached its limit: the old value stays in use");
+            let says = Some("it reached its limit");
+            flights.telemetry.hidden_failure(run, RunResult::Timeout, says, true, self.retry_after);
         }
     }
 
@@ -271,15 +274,19 @@ impl Flight {
         if core.phase == Phase::Closed || core.is_useful() {
             return;
         }
-        if core.phase == Phase::Running {
-            let ran = !core.run.is_approaching();
-            self.run_ended(ran.then_some(RunResult::Cancelled), flights);
-        }
+        let ended = (core.phase == Phase::Running).then(|| {
+            let result = (!core.run.is_approaching()).then_some(RunResult::Cancelled);
+            self.run_ended(result, flights);
+            (Arc::clone(&core.run), result)
+        });
         let news = core.run.settle(Report::Lost);
         let task = core.end_run(Phase::Closed);
         let watches = std::mem::take(&mut core.watches);
         drop(core);
         flights.remove(self);
+        if let Some((run, result)) = ended {
+            flights.telemetry.run_ended(&run, result, self.counts);
+        }
         abort(task, watches);
         news.into_iter().for_each(News::tell);
     }
@@ -338,6 +345,7 @@ impl Runner {
         drop(locked);
         drop(removed);
         flight.run_ended(result, flights);
+        flights.telemetry.run_ended(run, result, flight.counts);
         Some(Closed { runner: self, alone, watches })
     }
 
@@ -448,6 +456,7 @@ impl Waiter {
         core.deadline = after(Instant::now(), self.flight.run_limit);
         let (run, deadline) = (Arc::clone(&core.run), core.deadline);
         drop(core);
+        self.flights.telemetry.run_began(&run);
         Some(Runner::new(Arc::clone(&self.flights), Arc::clone(&self.flight), run, deadline))
     }
 

@@ -9,10 +9,12 @@ use crate::aside::Holding;
 use crate::flight::{Flight, Runner, Waiter};
 use crate::key::{ByHash, Key, hash_of};
 use crate::run::Run;
-use crate::stats::{Counters, RunResult};
+use crate::space::Space;
+use crate::stats::{Calls, Counters, Outcome, RunResult, Runs};
 use crate::sync::plain::AtomicUsize;
 use crate::sync::{Mutex, MutexGuard, Ordering};
 use crate::tags::{Bearing, TagTable};
+use crate::telemetry::{Since, Telemetry};
 
 // A power of two. A model looks at one key, and has no time for shards that it does not use.
 const SHARDS: usize = if cfg!(all(test, stampede_model)) { 1 } else { 64 };
@@ -20,7 +22,8 @@ const SHARDS: usize = if cfg!(all(test, stampede_model)) { 1 } else { 64 };
 /// The flights of a store.
 pub(crate) struct Flights {
     shards: Box<[Mutex<Shard>]>,
-    pub(crate) counters: Counters,
+    counters: Counters,
+    pub(crate) telemetry: Arc<Telemetry>,
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
     pub(crate) tags: TagTable,
@@ -85,11 +88,38 @@ impl Flights {
             on_limit: Box::new(on_limit),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             counters: Counters::default(),
+            telemetry: Arc::default(),
             in_flight: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             tags: TagTable::default(),
             voided: (0..SHARDS).map(|_| AtomicUsize::new(0)).collect(),
         }
+    }
+
+    /// The same, told to the world by this.
+    pub(crate) fn with_telemetry(self, telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry, ..self }
+    }
+
+    /// A call of this cache is over. `since`: it had to wait.
+    #[inline]
+    pub(crate) fn call_ended(&self, space: Space, outcome: Outcome, since: Since) {
+        self.counters.call(outcome);
+        self.telemetry.call_ended(space, outcome, since);
+    }
+
+    /// A run outside all flights is over.
+    pub(crate) fn own_run_ended(&self, space: Space, result: RunResult) {
+        self.counters.run(result);
+        self.telemetry.own_run_ended(space, result);
+    }
+
+    pub(crate) fn calls(&self) -> Calls {
+        self.counters.calls()
+    }
+
+    pub(crate) fn runs(&self) -> Runs {
+        self.counters.runs()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -181,6 +211,7 @@ impl Flights {
         let waiter = runner.wait();
         let replaced = locked.shard.insert(key, Arc::clone(&runner.flight));
         drop(locked);
+        self.telemetry.run_began(&runner.run);
         if let Some(replaced) = replaced {
             replaced.superseded(self);
         }
@@ -217,6 +248,7 @@ impl Flights {
             let waiter = runner.wait();
             let replaced = locked.shard.insert(key, Arc::clone(&runner.flight));
             drop(locked);
+            self.telemetry.run_began(&runner.run);
             if let Some(replaced) = replaced {
                 replaced.superseded(self);
             }

@@ -24,6 +24,7 @@ use crate::run::Run;
 use crate::space::Space;
 use crate::stats::{Outcome, RunResult};
 use crate::store::{Look, Store};
+use crate::telemetry::Since;
 
 pub use crate::tags::Tag;
 
@@ -44,8 +45,8 @@ pub fn name<V: Value, X>(cache: &Cache<V, X>) -> &'static str {
 }
 
 /// Counts a call that went past the store by its nature.
-pub fn count_bypass(store: &Store) {
-    store.flights().counters.call(Outcome::Bypass);
+pub fn count_bypass<V: Value, X>(cache: &Cache<V, X>) {
+    cache.store.flights().call_ended(cache.id.space, Outcome::Bypass, Since::default());
 }
 
 /// What `take` makes of the value under a key that is fresh: the answer to a call, which is counted. `take` is told whether a
@@ -72,15 +73,15 @@ pub fn hit<V: Value, X, K: Serialize + ?Sized, T>(
     if let Look::Value(stored, Age::Due) = look {
         taken = take(&stored, true);
         if taken.is_some() {
-            cache.store.flights().counters.call(Outcome::Fresh);
+            cache.store.flights().call_ended(space, Outcome::Fresh, Since::default());
         }
     }
     taken
 }
 
 /// Counts a run outside all flights, of a call that a flight could not answer.
-pub fn count_own_run(store: &Store) {
-    store.flights().counters.run(RunResult::NoCache);
+pub fn count_own_run<V: Value, X>(cache: &Cache<V, X>) {
+    cache.store.flights().own_run_ended(cache.id.space, RunResult::NoCache);
 }
 
 /// The moment before which a value has to be known that is going to be stored by [`put_unless_voided`].

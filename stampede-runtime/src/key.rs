@@ -81,7 +81,12 @@ impl Hasher for Given {
 
 /// The cache that a key belongs to.
 pub(crate) fn space_of(key: &[u8]) -> Option<Space> {
-    rest_of(key).first_chunk::<WORD>().map(|bytes| Space::from_bytes(*bytes))
+    space_of_rest(rest_of(key))
+}
+
+/// The same, of what follows the hash.
+pub(crate) fn space_of_rest(rest: &[u8]) -> Option<Space> {
+    rest.first_chunk::<WORD>().map(|bytes| Space::from_bytes(*bytes))
 }
 
 /// What is asked for: a key that has been hashed, and need not be built before it turns out to be new.

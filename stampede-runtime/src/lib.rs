@@ -14,6 +14,7 @@ pub mod codec;
 mod context;
 mod cycle;
 mod entry;
+pub mod event;
 mod execution;
 mod flight;
 mod flights;
@@ -21,6 +22,10 @@ mod hosting;
 mod key;
 mod launch;
 mod memory;
+#[cfg(feature = "metrics")]
+mod meters;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod nocache;
 mod output;
 mod patience;
@@ -39,6 +44,7 @@ mod support;
 mod sync;
 mod tags;
 mod tally;
+mod telemetry;
 pub mod tier;
 mod timer;
 mod waiting;

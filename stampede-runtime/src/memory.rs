@@ -28,14 +28,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::Expiry;
+use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use papaya::{Equivalent, Guard, HashMap};
 use tokio::time::Instant;
 
 use crate::aside::Holding;
-use crate::key::{ByHash, Key, Probe, hash_of, rest_of};
+use crate::key::{ByHash, Key, Probe, hash_of, rest_of, space_of, space_of_rest};
 use crate::policy::after;
+use crate::space::Space;
 use crate::sync::{AtomicU64, Ordering, plain, step};
+use crate::telemetry::Telemetry;
 
 use self::stored::Glance;
 pub(crate) use self::stored::{AnyStored, Stored};
@@ -73,6 +76,7 @@ pub(crate) struct Memory {
     entries: AtomicU64,
     /// How many of them were new.
     news: plain::AtomicU64,
+    telemetry: Arc<Telemetry>,
 }
 
 type Table = HashMap<Slot, Kept, ByHash>;
@@ -82,6 +86,13 @@ struct Slot {
     hash: u64,
     rest: Rest,
     number: u64,
+}
+
+impl Slot {
+    /// The cache that the entry is of.
+    fn space(&self) -> Option<Space> {
+        space_of_rest(self.rest.as_bytes())
+    }
 }
 
 /// What follows the hash in a key. In place where it is short, as it mostly is: there is nowhere else to look then.
@@ -135,16 +146,27 @@ impl fmt::Debug for Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(bounds: Bounds) -> Self {
+    pub(crate) fn new(bounds: Bounds, telemetry: Arc<Telemetry>) -> Self {
         let table = Arc::new(Table::default());
-        let entries = Arc::downgrade(&table);
-        let mut tokens = Cache::builder().max_capacity(bounds.capacity()).eviction_listener(move |hash, token, _| {
-            if let Some(table) = entries.upgrade() {
-                // No step of a model's: moka holds locks here that it knows nothing of.
-                let Token { number, .. } = token;
-                let _ = table.pin().remove(&Numbered { hash: *hash, number });
-            }
-        });
+        let (entries, told) = (Arc::downgrade(&table), Arc::clone(&telemetry));
+        let mut tokens =
+            Cache::builder().max_capacity(bounds.capacity()).eviction_listener(move |hash, token, cause| {
+                if let Some(table) = entries.upgrade() {
+                    // No step of a model's: moka holds locks here that it knows nothing of.
+                    let Token { number, .. } = token;
+                    let table = table.pin();
+                    if let Some((slot, _)) = table.remove_entry(&Numbered { hash: *hash, number }) {
+                        told.left(
+                            slot.space(),
+                            match cause {
+                                RemovalCause::Size => Some("size"),
+                                RemovalCause::Expired => Some("expired"),
+                                RemovalCause::Explicit | RemovalCause::Replaced => None,
+                            },
+                        );
+                    }
+                }
+            });
         if bounds.weight.is_some() {
             tokens = tokens.weigher(|_, token: &Token| token.cost);
         }
@@ -159,6 +181,7 @@ impl Memory {
             lanes: Lanes::default(),
             entries: AtomicU64::new(0),
             news: plain::AtomicU64::new(0),
+            telemetry,
         }
     }
 
@@ -228,9 +251,11 @@ impl Memory {
         let number = self.entries.fetch_add(1, Ordering::Relaxed) + 1;
         let token = Token { number, cost: self.bounds.cost(stored.weight), dead_at: stored.life.dead_at() };
         let kept = Kept { glance: stored.glance(), stored };
+        let space = space_of(&key);
         let is_new = self.table.pin().insert(Slot { hash, rest: Rest::of(key), number }, kept).is_none();
         step();
         if is_new {
+            self.telemetry.entered(space);
             self.news.fetch_add(1, Ordering::Relaxed);
             // The miss that it came of.
             self.tokens.get(&hash);
@@ -242,6 +267,7 @@ impl Memory {
         let _holding = Holding::start();
         let guard = self.table.guard();
         if self.table.remove(&Bytes(key), &guard).is_some() {
+            self.telemetry.left(space_of(key), None);
             step();
             self.tokens.invalidate(&hash_of(key));
             // What is voided by hand is to be dropped before long.
@@ -283,6 +309,10 @@ impl Memory {
         self.tokens.invalidate_all();
         step();
         let guard = self.table.guard();
+        self.telemetry.cleared(self.table.iter(&guard).map(|(slot, _)| slot).filter_map(|slot| {
+            let numbered = Numbered { hash: slot.hash, number: slot.number };
+            self.table.remove(&numbered, &guard).and(slot.space())
+        }));
         self.table.clear(&guard);
         guard.flush();
     }

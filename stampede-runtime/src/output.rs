@@ -9,6 +9,7 @@ use crate::memory::{AnyStored, Stored};
 use crate::refusal::{CircuitOpen, Timeout};
 use crate::reply::{Share, Value};
 use crate::settled::AnyError;
+use crate::stats::Outcome as Counted;
 use crate::tally::Tally;
 
 /// What a body has returned.
@@ -90,7 +91,12 @@ impl Answer {
 }
 
 impl Given {
-    pub(crate) const fn new(answer: Answer, tally: Tally) -> Self {
+    pub(crate) fn new(answer: Answer, tally: Tally) -> Self {
+        if let Answer::Stored(stored) = &answer
+            && tally.outcome == Counted::Stale
+        {
+            tally.store.flights().telemetry.stale_answer(tally.space, stored);
+        }
         Self { answer, tally }
     }
 

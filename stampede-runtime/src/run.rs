@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+use tracing::Span;
+
 use crate::breaker::{News, Permit};
 use crate::key::Key;
 use crate::policy::{Report, Terms};
 use crate::remote::Load;
+use crate::stats::Trigger;
 use crate::sync::plain::{AtomicBool, AtomicU64, AtomicUsize};
-use crate::sync::{Mutex, Ordering};
+use crate::sync::{Mutex, OnceCell, Ordering};
 use crate::tags::{Bearing, Tag};
+#[cfg(feature = "metrics")]
+use crate::{key::space_of, space::Space};
 
 /// One run of a body: who it is, who waits for it, and what the body has said about its result.
 #[derive(Debug)]
@@ -18,6 +24,8 @@ pub(crate) struct Run {
     /// The cache's name, for people.
     pub(crate) name: &'static str,
     pub(crate) key: Key,
+    /// What began it.
+    pub(crate) trigger: Trigger,
     /// The store's identity: equal keys in two stores are two things.
     pub(crate) store: usize,
     /// Callers that wait. Written under the flight's lock; the body may read it at any time.
@@ -27,6 +35,10 @@ pub(crate) struct Run {
     /// Still on its way to the body: see [`crate::remote`].
     approaching: AtomicBool,
     timed_out: AtomicBool,
+    /// When its body was first polled, where somebody wants to know.
+    began: OnceCell<Instant>,
+    /// What its events belong to, until it is over.
+    span: Mutex<Option<Span>>,
     /// It takes over from a run that reached its limit.
     follows_timeout: bool,
     no_cache: AtomicBool,
@@ -61,12 +73,15 @@ impl Run {
             id,
             name,
             key,
+            trigger: Trigger::Miss,
             store,
             waiters: AtomicUsize::new(0),
             begun: AtomicBool::new(false),
             over: AtomicBool::new(false),
             approaching: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
+            began: OnceCell::new(),
+            span: Mutex::new(None),
             follows_timeout: false,
             no_cache: AtomicBool::new(false),
             store_for: Mutex::new(None),
@@ -97,7 +112,7 @@ impl Run {
         next.set_waiters(self.waiters());
         // A run that never began changes nothing.
         let follows_timeout = self.has_timed_out() || self.follows_timeout && !self.has_begun();
-        Self { follows_timeout, ..next }
+        Self { follows_timeout, trigger: self.trigger, ..next }
     }
 
     /// Notes that the run reached its limit.
@@ -112,6 +127,38 @@ impl Run {
     /// Whether the run before it in its flight reached its limit.
     pub(crate) fn follows_timeout(&self) -> bool {
         self.follows_timeout
+    }
+
+    /// The same, begun by this.
+    pub(crate) fn triggered(self, trigger: Trigger) -> Self {
+        Self { trigger, ..self }
+    }
+
+    /// The cache that it is of. One outside all flights is of none.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn space(&self) -> Option<Space> {
+        space_of(&self.key)
+    }
+
+    /// The body is polled, perhaps for the first time.
+    pub(crate) fn body_begins(&self) {
+        if self.began.get().is_none() {
+            let _ = self.began.set(Instant::now());
+        }
+    }
+
+    /// How long the body has run; nothing, if it has not been polled, or nobody wants to know.
+    pub(crate) fn run_time(&self) -> Duration {
+        self.began.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// What happens from now on belongs to this span.
+    pub(crate) fn give_span(&self, span: &Span) {
+        *self.span.lock() = Some(span.clone());
+    }
+
+    pub(crate) fn take_span(&self) -> Option<Span> {
+        self.span.lock().take()
     }
 
     /// Notes that the body has been polled.

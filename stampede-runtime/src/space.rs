@@ -11,6 +11,9 @@ use once_cell::sync::{Lazy, OnceCell};
 use crate::sync::plain::AtomicU64;
 use crate::sync::{Mutex, Ordering};
 
+/// What the caches are called.
+static NAMES: Lazy<Mutex<HashMap<Space, &'static str>>> = Lazy::new(Mutex::default);
+
 /// The number of a cache in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Space(u64);
@@ -18,6 +21,17 @@ pub(crate) struct Space(u64);
 impl Space {
     pub(crate) fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(u64::from_le_bytes(bytes))
+    }
+
+    /// Its number in this process: from 0, in the order of their first use.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn number(self) -> usize {
+        usize::try_from(self.0).unwrap_or_default()
+    }
+
+    /// What people call the cache.
+    pub(crate) fn name(self) -> &'static str {
+        NAMES.lock().get(&self).copied().unwrap_or_default()
     }
 
     pub(crate) fn to_bytes(self) -> [u8; 8] {
@@ -33,7 +47,8 @@ impl Space {
     /// The number of a named cache, and its name for good: always the same ones for equal arguments.
     pub(crate) fn named(name: &str, value: TypeId) -> (Self, &'static str) {
         static KNOWN: Lazy<Mutex<Known>> = Lazy::new(Mutex::default);
-        KNOWN.lock().number(name, &[value])
+        let (space, name) = KNOWN.lock().number(name, &[value]);
+        (space, NAMES.lock().entry(space).or_insert(name))
     }
 }
 
@@ -85,14 +100,12 @@ impl Site {
     }
 
     fn resolve(&self, types: &[TypeId], owner: Option<&str>) -> (Space, &'static str) {
-        static NAMES: Lazy<Mutex<HashMap<Space, &'static str>>> = Lazy::new(Mutex::default);
-
         let space = Space::of(self.id, types);
-        let Some(owner) = owner else {
-            return (space, self.name);
-        };
         let mut names = NAMES.lock();
-        let name = names.entry(space).or_insert_with(|| Box::leak(format!("{owner}::{}", self.name).into()));
+        let name = names.entry(space).or_insert_with(|| match owner {
+            Some(owner) => Box::leak(format!("{owner}::{}", self.name).into()),
+            None => self.name,
+        });
         (space, name)
     }
 }

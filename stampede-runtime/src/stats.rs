@@ -88,26 +88,79 @@ impl Stats {
     }
 }
 
-/// The way a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Fresh,
-    Stale,
-    Miss,
-    Coalesced,
-    Error,
-    Bypass,
+/// An enum of words: all of them, and each as metrics and logs have it.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $name {
+            /// All there are.
+            #[cfg(feature = "metrics")]
+            pub(crate) const ALL: [Self; [$($word),*].len()] = [$(Self::$variant),*];
+
+            /// The word that metrics and logs have for it.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+    };
 }
 
-/// The way a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RunResult {
-    Ok,
-    Error,
-    Panic,
-    Timeout,
-    Cancelled,
-    NoCache,
+words! {
+    /// How a call ended: see [`Calls`].
+    Outcome {
+        /// With a value within its TTL.
+        Fresh = "fresh",
+        /// With an old value.
+        Stale = "stale",
+        /// With the value of a run that it had started.
+        Miss = "miss",
+        /// With the value of a run that another call had started.
+        Coalesced = "coalesced",
+        /// In an error or a panic.
+        Error = "error",
+        /// Past the store.
+        Bypass = "bypass",
+    }
+}
+
+words! {
+    /// How a run ended: see [`Runs`].
+    RunResult {
+        /// With a value.
+        Ok = "ok",
+        /// With an error.
+        Error = "error",
+        /// In a panic.
+        Panic = "panic",
+        /// At its limit.
+        Timeout = "timeout",
+        /// Dropped before its end.
+        Cancelled = "cancelled",
+        /// With a value that is not to be stored.
+        NoCache = "no_cache",
+    }
+}
+
+words! {
+    /// What began a run.
+    Trigger {
+        /// A call that found nothing to answer with.
+        Miss = "miss",
+        /// A call that was answered with an old value.
+        Stale = "stale",
+        /// A call that was answered with a value near the end of its TTL: `refresh_ahead` or `xfetch`.
+        Early = "early",
+        /// A call that wanted a run, by [`fresh`](crate::fresh).
+        Manual = "manual",
+    }
 }
 
 const SHARDS: usize = 16;

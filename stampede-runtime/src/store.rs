@@ -14,14 +14,17 @@ use tokio::time::Instant;
 
 use crate::breaker::Breakers;
 use crate::context::{self, InStore, Within};
+use crate::event::Event;
 use crate::flights::Flights;
 use crate::key::{Key, Probe};
 use crate::memory::{AnyStored, Bounds, Memory};
 use crate::policy::Age;
 use crate::remote::{Order, Remote, Told};
-use crate::stats::{Calls, Counters, Outcome, Stats};
+use crate::space::Space;
+use crate::stats::{Calls, Outcome, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::tags::{Tag, TagTable};
+use crate::telemetry::{By, Hook, Since, Telemetry, Voiding};
 use crate::tier::Tier;
 
 /// How many entries the default store holds.
@@ -95,7 +98,13 @@ impl Default for Store {
 impl Store {
     /// Starts the description of a store.
     pub fn builder() -> StoreBuilder {
-        StoreBuilder { max_entries: DEFAULT_ENTRIES, max_weight: None, max_ttl: Duration::MAX, remote: None }
+        StoreBuilder {
+            max_entries: DEFAULT_ENTRIES,
+            max_weight: None,
+            max_ttl: Duration::MAX,
+            remote: None,
+            hook: None,
+        }
     }
 
     /// The store in force here: that of the innermost [`scope`](Self::scope), else the process's.
@@ -153,6 +162,7 @@ impl Store {
     ///
     /// All is done, or under way, when the future is first polled; what it would have said is lost.
     pub async fn clear(&self) -> bool {
+        self.voided(Voiding::Clear, By::Call);
         let store = self.clone();
         let here = move || store.clear_here();
         self.tell(|| Some(Order::Clear), here.clone(), here).await
@@ -191,6 +201,7 @@ impl Store {
     pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> bool {
         let (store, tag) = (self.clone(), Tag::new(tag.as_ref()));
         let text = Arc::clone(tag.text());
+        self.voided(Voiding::Tag, By::Call);
         let here = move || store.tags().invalidate(&tag);
         self.tell(|| Some(Order::Tag(text)), here.clone(), here).await
     }
@@ -217,15 +228,20 @@ impl Store {
     /// What the store has seen so far.
     pub fn stats(&self) -> Stats {
         let Inner { memory, flights, .. } = &*self.inner;
-        let calls = flights.counters.calls();
+        let calls = flights.calls();
         Stats {
             calls: Calls { fresh: calls.fresh + memory.hits(), ..calls },
-            runs: flights.counters.runs(),
+            runs: flights.runs(),
             in_flight: flights.in_flight() as u64,
             waiting: flights.waiting() as u64,
             entries: memory.len(),
             tier: self.inner.remote.as_ref().map(|remote| remote.counters.stats()).unwrap_or_default(),
         }
+    }
+
+    /// Tells the world.
+    pub(crate) fn voided(&self, voiding: Voiding, by: By) {
+        self.inner.flights.telemetry.voided(voiding, by);
     }
 
     /// What tells this store from every other.
@@ -266,11 +282,11 @@ impl Store {
     /// the call is an error.
     pub(crate) fn hit(&self, probe: &Probe<'_>, take: &mut dyn FnMut(&AnyStored) -> bool) -> Look {
         /// A call whose answer is being copied.
-        struct Taking<'s>(&'s Counters);
+        struct Taking<'s>(&'s Flights, Space);
 
         impl Drop for Taking<'_> {
             fn drop(&mut self) {
-                self.0.call(Outcome::Error);
+                self.0.call_ended(self.1, Outcome::Error, Since::default());
             }
         }
 
@@ -285,7 +301,7 @@ impl Store {
                 return Look::Nothing;
             }
             if age == Age::Fresh {
-                let taking = Taking(&flights.counters);
+                let taking = Taking(flights, probe.space);
                 let has_taken = take(stored);
                 mem::forget(taking);
                 if has_taken {
@@ -294,7 +310,12 @@ impl Store {
             }
             Look::Value(Arc::clone(stored), age)
         };
-        memory.read(probe, epoch, look, |look| matches!(look, Look::Hit)).unwrap_or(Look::Nothing)
+        let look = memory.read(probe, epoch, look, |look| matches!(look, Look::Hit)).unwrap_or(Look::Nothing);
+        if let Look::Hit = look {
+            // Counted by the memory.
+            flights.telemetry.call_ended(probe.space, Outcome::Fresh, Since::default());
+        }
+        look
     }
 
     /// What is stored under a key and what it is good for.
@@ -380,16 +401,18 @@ pub struct StoreBuilder {
     max_weight: Option<u64>,
     max_ttl: Duration,
     remote: Option<AssertUnwindSafe<Box<dyn Tier>>>,
+    hook: Option<AssertUnwindSafe<Hook>>,
 }
 
 impl fmt::Debug for StoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { max_entries, max_weight, max_ttl, remote } = self;
+        let Self { max_entries, max_weight, max_ttl, remote, hook } = self;
         f.debug_struct("StoreBuilder")
             .field("max_entries", max_entries)
             .field("max_weight", max_weight)
             .field("max_ttl", max_ttl)
             .field("remote", &remote.is_some())
+            .field("on_event", &hook.is_some())
             .finish()
     }
 }
@@ -418,6 +441,27 @@ impl StoreBuilder {
         Self { remote: Some(AssertUnwindSafe(Box::new(tier))), ..self }
     }
 
+    /// Tells a closure what happens: runs that end, calls that had to wait, breakers that open and close, a remote tier that
+    /// comes and goes. For programs that use neither metrics nor tracing, and for tests. Nobody is told unless told.
+    ///
+    /// It is called at once, in whatever task or thread the thing has happened, and not under a lock; so it may use the store,
+    /// and is to be quick. If it panics, the panic is reported, and calls and runs go on.
+    ///
+    /// ```
+    /// use stampede::{Store, event::Event};
+    ///
+    /// let store = Store::builder()
+    ///     .on_event(|event| match event {
+    ///         Event::RunEnded { cache, result, run_time, .. } => println!("{cache}: {result:?} in {run_time:?}"),
+    ///         other => println!("{other:?}"),
+    ///     })
+    ///     .build();
+    /// # let _ = store;
+    /// ```
+    pub fn on_event(self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self { hook: Some(AssertUnwindSafe(Box::new(hook))), ..self }
+    }
+
     /// Builds the store.
     ///
     /// # Panics
@@ -425,19 +469,20 @@ impl StoreBuilder {
     /// With a remote tier, outside a tokio runtime: the runtime in which the store is built serves the tier from then on.
     pub fn build(self) -> Store {
         let bounds = Bounds { entries: self.max_entries, weight: self.max_weight };
-        let memory = Arc::new(Memory::new(bounds));
+        let telemetry = Arc::new(Telemetry::new(self.hook.map(|hook| hook.0)));
+        let memory = Arc::new(Memory::new(bounds, Arc::clone(&telemetry)));
         // What is stored does not outlive the store, even if a flight does.
         let values = Arc::downgrade(&memory);
         let put_off =
             move |key: &[u8], retry_after| values.upgrade().is_some_and(|memory| memory.put_off(key, retry_after));
         let inner = Arc::new_cyclic(|store| Inner {
             memory,
-            flights: Arc::new(Flights::new(put_off)),
+            flights: Arc::new(Flights::new(put_off).with_telemetry(Arc::clone(&telemetry))),
             max_ttl: self.max_ttl,
-            breakers: Breakers::default(),
+            breakers: Breakers::new(Arc::clone(&telemetry)),
             epoch: AtomicU64::new(1),
             bypass: AtomicBool::new(false),
-            remote: self.remote.map(|tier| Remote::new(tier.0, Weak::clone(store))),
+            remote: self.remote.map(|tier| Remote::new(tier.0, Weak::clone(store), telemetry)),
         });
         if let Some(remote) = &inner.remote {
             remote.attach();

@@ -15,8 +15,10 @@ use crate::policy::{self, Mode, Rules, Step};
 use crate::remote::Remote;
 use crate::run::Run;
 use crate::settled::AnyError;
-use crate::stats::Outcome;
+use crate::space::Space;
+use crate::stats::{Outcome, Trigger};
 use crate::store::Store;
+use crate::telemetry::Since;
 
 /// The types of a call, for code that is the same for all.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +39,22 @@ impl Kind {
 /// Counts a call when it is over, in whatever way: as an error, or by the path that it had taken.
 pub(crate) struct Tally {
     pub(crate) store: Store,
+    pub(crate) space: Space,
     pub(crate) outcome: Outcome,
+    since: Since,
 }
 
 impl Tally {
+    /// For a call of this cache that takes this path, as far as is known.
+    pub(crate) fn new(store: Store, space: Space, outcome: Outcome) -> Self {
+        Self { store, space, outcome, since: Since::default() }
+    }
+
+    /// The call has to wait from now on.
+    pub(crate) fn waits(&mut self) {
+        self.store.flights().telemetry.waits(self.space, &mut self.since);
+    }
+
     pub(crate) fn took(&mut self, outcome: Outcome) {
         // A call that goes past the store stays one that does, or what was saved would not add up.
         if self.outcome != Outcome::Bypass {
@@ -104,7 +118,7 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        self.store.flights().counters.call(self.outcome);
+        self.store.flights().call_ended(self.space, self.outcome, self.since);
     }
 }
 
@@ -139,8 +153,9 @@ impl Ticket {
 
     pub(crate) fn request(&self, rules: &Rules) -> Request {
         let store = self.store();
+        let trigger = if self.mode == Mode::Fresh { Trigger::Manual } else { Trigger::Miss };
         Request {
-            run: Run::new(self.name, Arc::clone(&self.key), store.id()),
+            run: Run::new(self.name, Arc::clone(&self.key), store.id()).triggered(trigger),
             fresh: self.mode == Mode::Fresh,
             stores: !self.tally.bypass() && !store.cap(rules.terms.ttl).is_zero(),
             counts: !self.tally.bypass(),

@@ -39,6 +39,11 @@ pub type Signal = Pin<Box<dyn Future<Output = Word> + Send>>;
 
 /// See the [module](self).
 pub trait Tier: Send + Sync + 'static {
+    /// What metrics and logs call it.
+    fn name(&self) -> &'static str {
+        "remote"
+    }
+
     /// How the store is to treat this tier.
     fn limits(&self) -> Limits {
         Limits::default()

@@ -47,7 +47,8 @@ pub(crate) enum Role {
 impl Waiting {
     /// A place among those who wait for somebody else's run, for the call of this ticket.
     pub(crate) fn new(waiter: Waiter, ticket: Ticket, edge: Option<Box<Edge>>) -> Self {
-        let Ticket { mode, tally, patience, .. } = ticket;
+        let Ticket { mode, mut tally, patience, .. } = ticket;
+        tally.waits();
         Self { waiter, tally, _edge: edge, patience, mode, role: Role::Joins, has_window: false }
     }
 

@@ -67,6 +67,10 @@ impl StoreBuilder {
         Self(self.0.remote(tier))
     }
 
+    pub(crate) fn on_event(self, hook: impl Fn(&stampede::event::Event) + Send + Sync + 'static) -> Self {
+        Self(self.0.on_event(hook))
+    }
+
     #[track_caller]
     pub(crate) fn build(self) -> Store {
         let (store, place) = (self.0.build(), Location::caller());

@@ -18,6 +18,7 @@ const TOOLS: &[Tool] = &[
         debian: "redis-server",
         why: "the tests of the Redis tier start their own, 7.0 or later",
     },
+    Tool { command: "prometheus", debian: "prometheus", why: "a test asks it what dashboard and alerts ask" },
     Tool { command: "redis-sentinel", debian: "redis-sentinel", why: "the tests of the Redis tier fail over" },
 ];
 

@@ -349,7 +349,7 @@ impl World {
         let notes = self.notes();
         assert!(stored.is_none_or(|stored| stored.version >= notes.fence), "what was invalidated is stored");
         assert!(notes.admitted.iter().all(|old| old.flight.strong_count() == 0), "a flight is left in memory");
-        let counted = self.flights.counters.runs().total();
+        let counted = self.flights.runs().total();
         // One that was declined does count if it had reached its limit before.
         assert!((notes.runs - notes.declined..=notes.runs).contains(&counted), "each run counts once");
         check(&notes);

@@ -39,7 +39,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let world = Self {
-            memory: Memory::new(Bounds { entries: 10, weight: None }),
+            memory: Memory::new(Bounds { entries: 10, weight: None }, std::sync::Arc::default()),
             flights: Flights::new(|_, _| false),
             epoch: AtomicU64::new(1),
             space: Space::from_bytes([1; 8]),

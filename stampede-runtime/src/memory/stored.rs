@@ -128,6 +128,13 @@ impl<V: ?Sized> Stored<V> {
         self.since_ttl(now) < self.retry_at.load(Ordering::Relaxed).cast_signed()
     }
 
+    /// How long its TTL has been over.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn stale_for(&self, now: Instant) -> Duration {
+        let forward = Duration::from_nanos(self.expired_by.load(Ordering::Relaxed));
+        after(now, forward).saturating_duration_since(self.life.fresh_until)
+    }
+
     /// The nanoseconds since the end of the TTL; before it, less than none.
     fn since_ttl(&self, now: Instant) -> i64 {
         let signed = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);

@@ -9,7 +9,7 @@ use crate::space::Space;
 const NOWHERE: Option<u64> = None;
 
 fn memory(entries: u64) -> Memory {
-    Memory::new(Bounds { entries, weight: None })
+    Memory::new(Bounds { entries, weight: None }, std::sync::Arc::default())
 }
 
 fn stored(value: u64) -> Arc<AnyStored> {

@@ -66,6 +66,29 @@ pub(crate) enum Report {
     Lost,
 }
 
+/// The state of a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BreakerState {
+    /// Runs may start.
+    Closed = 0,
+    /// One run probes, or the next one may.
+    HalfOpen = 1,
+    /// None may start for a while.
+    Open = 2,
+}
+
+impl BreakerState {
+    /// The word that metrics and logs have for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
+}
+
 /// A change of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -114,6 +137,15 @@ impl Circuit {
                 None
             }
             (Phase::Closed { .. }, Report::Lost) | (Phase::Open { .. }, _) => None,
+        }
+    }
+
+    /// The state as others see it.
+    pub(crate) fn state(&self) -> BreakerState {
+        match self.phase {
+            Phase::Closed { .. } => BreakerState::Closed,
+            Phase::Open { .. } => BreakerState::Open,
+            Phase::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 

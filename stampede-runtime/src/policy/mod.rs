@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use self::circuit::BreakerState;
 pub(crate) use self::circuit::{Change, Circuit, Report, Trip};
 pub(crate) use self::lifetime::{Lifetime, Terms, nanos};
 pub use self::options::Options;

@@ -18,13 +18,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Event, Held, Mark, Receipt, Remote, Wire, jitter};
+use super::{Event, Held, Mark, Receipt, Remote, Wire, jitter, within};
 use crate::boxed::Boxed;
 use crate::flight::Runner;
 use crate::key::Key;
 use crate::memory::AnyStored;
 use crate::policy::{Age, Mode, Rules, Terms, Weight};
 use crate::store::Store;
+use crate::telemetry::Op;
 use crate::tier::{Acquired, Claim, FillId, Signal, TierError, TierKey, Trip, Word};
 
 /// A key of a cache that uses a tier, and what the run is to know.
@@ -124,6 +125,7 @@ impl Errand {
         let limit = self.remote.limits.time;
         let (mut left, mut signal, mut pause) = (limit, None, Duration::from_millis(5));
         let mut heard = Word::Other;
+        let mut was_busy = false;
         loop {
             let (asked_at, mark) = (Instant::now(), self.remote.mark());
             let acquired = self.acquire(claim.clone(), left).await;
@@ -137,7 +139,7 @@ impl Errand {
                     let receipt = Receipt { asked_at, terms, weight, max_ttl, epoch, tags_valid_at, mark };
                     match self.remote.open(&kept, &*self.wire, receipt) {
                         Some(stored) if stored.age(Instant::now(), self.epoch, self.store.tags()) != Age::Dead => {
-                            self.remote.counters.count(Event::Hit);
+                            self.remote.count(Event::Hit);
                             return Approached::Found(stored);
                         }
                         // What cannot be read is of no use to anybody like us. What is only too old for us is.
@@ -147,11 +149,15 @@ impl Errand {
                 }
                 Some(Acquired::Leased(lease)) => {
                     self.give_up_unvouched();
+                    if was_busy {
+                        self.remote.count(Event::TakeOver);
+                    }
                     let held = Held::new(&self.remote, self.tier_key.clone(), lease);
                     return Approached::Run(Some(held), mark);
                 }
                 Some(Acquired::Busy(busy)) => {
-                    self.remote.counters.count(Event::Busy);
+                    self.remote.count(Event::Busy);
+                    was_busy = true;
                     self.give_up_unvouched();
                     if heard == Word::GivenBack {
                         // No convoy: whoever has waited for a run that failed does not wait for another one.
@@ -162,7 +168,7 @@ impl Errand {
                     left = limit;
                 }
                 Some(Acquired::Throttled(throttled)) => {
-                    self.remote.counters.count(Event::Throttled);
+                    self.remote.count(Event::Throttled);
                     match self.known {
                         Some(known) => return Approached::PutOff(known, throttled),
                         None => claim.has_old = false,
@@ -178,9 +184,10 @@ impl Errand {
         if !self.remote.is_well() {
             return None;
         }
+        let op = Op::starts("acquire");
         let mut claiming = Claiming::new(Arc::clone(&self.remote), self.tier_key.clone(), claim);
-        let result = timeout(limit, &mut claiming).await;
-        self.remote.heard(result.unwrap_or_else(|_| Err(TierError::new("no answer in time"))))
+        let result = within(limit, &mut claiming).await;
+        self.remote.heard(op, result)
     }
 
     /// The tier does not answer: what memory has is trusted to the end of its TTL, if that has not been ended by hand.
@@ -204,7 +211,7 @@ impl Errand {
         if let Some(signal) = signal.take() {
             return timeout(busy + jitter(Self::SPREAD), signal).await.unwrap_or(Word::Other);
         }
-        *signal = self.remote.trip(self.remote.tier.watch(&self.tier_key)).await;
+        *signal = self.remote.trip("watch", self.remote.tier.watch(&self.tier_key)).await;
         if signal.is_none() {
             sleep(pause.mul_f64(0.5) + jitter(*pause)).await;
             *pause = (*pause * 2).min(Self::POLL_AT_MOST);
@@ -248,7 +255,7 @@ impl Drop for Claiming {
         let spawner = Arc::clone(&remote);
         spawner.spawn(async move {
             if let Ok(Ok(Acquired::Leased(lease))) = timeout(remote.limits.lease, trip).await {
-                remote.trip(remote.tier.release(&key, lease, Duration::ZERO)).await;
+                remote.trip("release", remote.tier.release(&key, lease, Duration::ZERO)).await;
             }
         });
     }

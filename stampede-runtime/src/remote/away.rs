@@ -56,7 +56,7 @@ impl Away {
         let voided = store.flights().voided(&key);
         let (epoch, tags_valid_at) = (store.epoch(), store.tags().latest());
         let (asked_at, mark) = (Instant::now(), remote.mark());
-        let Some(kept) = remote.trip(remote.tier.read(&self.key)).await else { return trusted() };
+        let Some(kept) = remote.trip("read", remote.tier.read(&self.key)).await else { return trusted() };
         let kept = kept?;
         let receipt = Receipt {
             asked_at,

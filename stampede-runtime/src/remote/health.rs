@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Event, Remote, jitter};
+use super::{Event, Remote, jitter, within};
 use crate::memory::AnyStored;
 use crate::sync::Mutex;
 use crate::sync::Ordering;
 use crate::sync::plain::AtomicBool;
+use crate::telemetry::Op;
 use crate::tier::{Record, TierError, TierKey};
 
 /// Something that the tier has to be told.
@@ -34,6 +35,19 @@ pub(crate) enum Order {
     Put(TierKey, Arc<Record>, Arc<AnyStored>),
     Tag(Arc<str>),
     Clear,
+}
+
+impl Order {
+    /// What the tier is asked to do.
+    fn op(&self) -> &'static str {
+        match self {
+            Self::Invalidate(_) => "invalidate",
+            Self::Expire(_) => "expire",
+            Self::Put(..) => "put",
+            Self::Tag(_) => "invalidate_tag",
+            Self::Clear => "clear",
+        }
+    }
 }
 
 #[derive(Default)]
@@ -139,7 +153,7 @@ impl Health {
 impl Remote {
     /// Tells the tier, or keeps it in mind. Says whether it has been told.
     pub(super) async fn order(&self, order: Order) -> bool {
-        if self.is_well() && self.trip(self.send(&order)).await.is_some() {
+        if self.is_well() && self.trip(order.op(), self.send(&order)).await.is_some() {
             return true;
         }
         if self.health.keep(order) {
@@ -166,29 +180,39 @@ impl Remote {
 
     /// Sees to a tier that has fallen sick.
     pub(super) fn nurse(&self) {
-        self.counters.count(Event::Outage);
+        self.count(Event::Outage);
+        self.telemetry.tier_is_up(self.tier.name(), false, true);
         self.spawn(nurse(Weak::clone(&self.me)));
     }
 
     /// Whether the tier answers and has heard all that it has missed.
     async fn examine(&self) -> bool {
-        if self.within_time(self.tier.ping()).await.is_err() {
+        if self.probe("ping", self.tier.ping()).await.is_err() {
             return false;
         }
         while let Some((order, number)) = self.health.next() {
-            if self.within_time(self.send(&order)).await.is_err() {
+            if self.probe(order.op(), self.send(&order)).await.is_err() {
                 return false;
             }
             self.health.done(number);
         }
-        self.health.recover()
+        let is_well = self.health.recover();
+        if is_well {
+            self.telemetry.tier_is_up(self.tier.name(), true, true);
+        }
+        is_well
     }
 
-    async fn within_time<T>(&self, trip: impl Future<Output = Result<T, TierError>>) -> Result<T, TierError> {
-        match tokio::time::timeout(self.limits.time, trip).await {
-            Ok(result) => result,
-            Err(_) => Err(TierError::new("no answer in time")),
-        }
+    /// A trip whose failure says nothing new.
+    async fn probe<T>(
+        &self,
+        op: &'static str,
+        trip: impl Future<Output = Result<T, TierError>>,
+    ) -> Result<T, TierError> {
+        let op = Op::starts(op);
+        let result = within(self.limits.time, trip).await;
+        self.telemetry.trip(self.tier.name(), op, &result);
+        result
     }
 }
 
@@ -199,7 +223,7 @@ async fn nurse(remote: Weak<Remote>) {
         sleep(pause / 2 + jitter(pause / 2)).await;
         let Some(remote) = remote.upgrade() else { return };
         if remote.examine().await {
-            remote.counters.count(Event::Recovery);
+            remote.count(Event::Recovery);
             tracing::info!("the remote tier is back");
             return;
         }

@@ -9,14 +9,15 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::{Event, Remote, Wire};
+use super::{Event, Remote, Wire, within};
 use crate::key::Key;
 use crate::memory::AnyStored;
 use crate::store::Store;
 use crate::sync::Mutex;
-use crate::tier::{Lease, TierError, TierKey};
+use crate::telemetry::Op;
+use crate::tier::{Lease, TierKey};
 
 /// The leases that are to be renewed, by token.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub(super) struct Leases(Mutex<Renewals>);
 #[derive(Debug, Default)]
 struct Renewals {
     held: HashMap<u128, (TierKey, Lease)>,
+    /// When they were granted, or last renewed, as far as is known.
+    since: HashMap<u128, Instant>,
     /// Whether somebody renews them.
     is_tended: bool,
 }
@@ -60,7 +63,7 @@ impl fmt::Debug for Held {
 
 impl Held {
     pub(super) fn new(remote: &Arc<Remote>, key: TierKey, lease: Lease) -> Self {
-        remote.counters.count(Event::Lease);
+        remote.count(Event::Lease);
         remote.leases.hold(remote, &key, &lease);
         Self { remote: Arc::clone(remote), key, lease: Some(lease) }
     }
@@ -81,17 +84,20 @@ impl Held {
             let token = lease.token;
             let trip = self.remote.tier.fill(&self.key, lease, record);
             let limit = self.remote.limits.lease.max(self.remote.limits.time);
-            let result = timeout(limit, trip).await.unwrap_or_else(|_| Err(TierError::new("no answer in time")));
-            self.remote.leases.let_go(token);
-            match self.remote.heard(result) {
+            let (op, since) = (Op::starts("fill"), self.remote.leases.let_go(token));
+            // Had it been renewed in time, somebody has ended it.
+            let is_in_time = since.is_some_and(|since| since.elapsed() < self.remote.limits.lease);
+            let result = within(limit, trip).await;
+            match self.remote.heard(op, result) {
                 Some(Some(fill)) => {
-                    self.remote.counters.count(Event::Fill);
+                    self.remote.count(Event::Fill);
                     if let Some(mark) = stored.remote() {
                         mark.filled(fill);
                     }
                 }
                 Some(None) => {
-                    self.remote.counters.count(Event::Refused);
+                    self.remote.count(Event::Refused);
+                    self.remote.count(if is_in_time { Event::Revoked } else { Event::Lost });
                     here.0.forget_this(&here.1, &stored);
                 }
                 None => {}
@@ -109,7 +115,7 @@ impl Held {
         self.remote.leases.let_go(lease.token);
         let (remote, key) = (Arc::clone(&self.remote), self.key.clone());
         self.remote.spawn(async move {
-            remote.trip(remote.tier.release(&key, lease, throttle)).await;
+            remote.trip("release", remote.tier.release(&key, lease, throttle)).await;
         });
     }
 }
@@ -124,14 +130,28 @@ impl Leases {
     fn hold(&self, remote: &Remote, key: &TierKey, lease: &Lease) {
         let mut renewals = self.0.lock();
         renewals.held.insert(lease.token, (key.clone(), lease.clone()));
+        renewals.since.insert(lease.token, Instant::now());
         if !std::mem::replace(&mut renewals.is_tended, true) {
             drop(renewals);
             remote.spawn(tend(Weak::clone(&remote.me), remote.limits.lease / 3));
         }
     }
 
-    fn let_go(&self, token: u128) {
-        self.0.lock().held.remove(&token);
+    /// Renews it no more. Says since when it is known to have stood.
+    fn let_go(&self, token: u128) -> Option<Instant> {
+        let mut renewals = self.0.lock();
+        renewals.held.remove(&token);
+        renewals.since.remove(&token)
+    }
+
+    /// These have been renewed by a trip that began then.
+    fn renewed(&self, leases: &[(TierKey, Lease)], then: Instant) {
+        let mut renewals = self.0.lock();
+        for (_, lease) in leases {
+            if let Some(since) = renewals.since.get_mut(&lease.token) {
+                *since = then;
+            }
+        }
     }
 
     /// The leases there are; whoever tends them is to go if there are none.
@@ -153,7 +173,10 @@ async fn tend(remote: Weak<Remote>, pause: Duration) {
         }
         // A sick tier is not asked; what it has forgotten by the time it is well is lost.
         if remote.is_well() {
-            remote.trip(remote.tier.renew(&leases)).await;
+            let began = Instant::now();
+            if remote.trip("renew", remote.tier.renew(&leases)).await.is_some() {
+                remote.leases.renewed(&leases, began);
+            }
         }
     }
 }

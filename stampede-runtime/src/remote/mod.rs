@@ -42,6 +42,7 @@ use crate::store::{Inner, Store};
 use crate::sync::plain::AtomicU64;
 use crate::sync::{Mutex, Ordering};
 use crate::tags::{Bearing, Tag};
+use crate::telemetry::{By, Op, Telemetry, Voiding};
 use crate::tier::{FillId, Kept, Limits, News, Record, Tier, TierError, TierKey};
 
 pub(crate) use self::approach::{Approach, Approached, Errand};
@@ -70,6 +71,7 @@ pub(crate) struct Remote {
     caches: Mutex<Caches>,
     index: Index,
     pub(crate) counters: Counters,
+    telemetry: Arc<Telemetry>,
     store: Weak<Inner>,
     me: Weak<Remote>,
 }
@@ -123,7 +125,7 @@ impl fmt::Debug for Remote {
 
 impl Remote {
     /// The tier of a store that is being built.
-    pub(crate) fn new(tier: Box<dyn Tier>, store: Weak<Inner>) -> Arc<Self> {
+    pub(crate) fn new(tier: Box<dyn Tier>, store: Weak<Inner>, telemetry: Arc<Telemetry>) -> Arc<Self> {
         let Ok(runtime) = Handle::try_current() else {
             panic!("stampede: a store with a remote tier is built within a tokio runtime, which then serves the tier")
         };
@@ -137,6 +139,7 @@ impl Remote {
             caches: Mutex::default(),
             index: Index::default(),
             counters: Counters::default(),
+            telemetry,
             store,
             me: Weak::clone(me),
         })
@@ -144,6 +147,7 @@ impl Remote {
 
     /// Begins to listen to the tier's news.
     pub(crate) fn attach(&self) {
+        self.telemetry.tier_is_up(self.tier.name(), true, false);
         let listener = Weak::clone(&self.me);
         self.tier.attach(Box::new(move |news| {
             if let Some(remote) = listener.upgrade() {
@@ -204,16 +208,24 @@ impl Remote {
         match news {
             News::Voided(key) => {
                 if let Some(key) = self.local(&key) {
+                    store.voided(Voiding::Invalidate, By::News);
                     store.void_here(&key);
                 }
             }
             News::Expired(key) => {
                 if let Some(key) = self.local(&key) {
+                    store.voided(Voiding::Expire, By::News);
                     store.expire_here(&key);
                 }
             }
-            News::Tag(tag) => store.tags().invalidate(&Tag::new(&tag)),
-            News::Cleared => store.clear_here(),
+            News::Tag(tag) => {
+                store.voided(Voiding::Tag, By::News);
+                store.tags().invalidate(&Tag::new(&tag));
+            }
+            News::Cleared => {
+                store.voided(Voiding::Clear, By::News);
+                store.clear_here();
+            }
             News::Unlinked => self.link.store(NO_LINK, Ordering::Release),
             News::Linked => {
                 static LINKS: AtomicU64 = AtomicU64::new(NO_LINK + 1);
@@ -223,20 +235,28 @@ impl Remote {
     }
 
     /// A trip of the tier's, no longer than its share of a call.
-    async fn trip<T>(&self, trip: impl Future<Output = Result<T, TierError>>) -> Option<T> {
-        let result = timeout(self.limits.time, trip).await;
-        self.heard(result.unwrap_or_else(|_| Err(TierError::new("no answer in time"))))
+    async fn trip<T>(&self, op: &'static str, trip: impl Future<Output = Result<T, TierError>>) -> Option<T> {
+        let op = Op::starts(op);
+        let result = within(self.limits.time, trip).await;
+        self.heard(op, result)
+    }
+
+    /// Counts something.
+    fn count(&self, event: Event) {
+        self.counters.count(event);
+        self.telemetry.tier_event(self.tier.name(), event);
     }
 
     /// Takes note of how a trip ended.
-    fn heard<T>(&self, result: Result<T, TierError>) -> Option<T> {
+    fn heard<T>(&self, op: Op, result: Result<T, TierError>) -> Option<T> {
+        self.telemetry.trip(self.tier.name(), op, &result);
         match result {
             Ok(answer) => {
                 self.health.succeeded();
                 Some(answer)
             }
             Err(error) => {
-                self.counters.count(Event::Failure);
+                self.count(Event::Failure);
                 if self.health.failed(&error) {
                     self.nurse();
                 }
@@ -270,7 +290,7 @@ impl Remote {
     /// A value as it travels, if it can.
     pub(super) fn record(&self, stored: &AnyStored, wire: &dyn Wire, run_time: Duration) -> Option<Record> {
         let unfit = |reason: &str| {
-            self.counters.count(Event::Unfit);
+            self.count(Event::Unfit);
             tracing::debug!(reason, "a value stays in memory");
         };
         let fresh = stored.life.fresh_until.saturating_duration_since(Instant::now());
@@ -298,7 +318,7 @@ impl Remote {
     pub(crate) fn open(&self, kept: &Kept, wire: &dyn Wire, receipt: Receipt<'_>) -> Option<Arc<AnyStored>> {
         let Kept { record, fill, left } = kept;
         if record.fingerprint != wire.fingerprint() {
-            self.counters.count(Event::Undecodable);
+            self.count(Event::Undecodable);
             return None;
         }
         let Receipt { asked_at, terms, weight, max_ttl, epoch, tags_valid_at, mark } = receipt;
@@ -318,11 +338,16 @@ impl Remote {
         let decoded = catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("a panic".to_owned()));
         // What the error says may quote the value.
         if decoded.is_err() {
-            self.counters.count(Event::Undecodable);
+            self.count(Event::Undecodable);
             tracing::debug!("a value of the remote tier cannot be read");
         }
         decoded.ok()
     }
+}
+
+/// A trip of the tier's, no longer than this.
+async fn within<T>(limit: Duration, trip: impl Future<Output = Result<T, TierError>>) -> Result<T, TierError> {
+    timeout(limit, trip).await.unwrap_or_else(|_| Err(TierError::new("no answer in time")))
 }
 
 /// Whether every tier has heard: memory has.

@@ -15,6 +15,12 @@ pub struct TierStats {
     pub busy: u64,
     /// Times that a failure in another process put a run off.
     pub throttled: u64,
+    /// Leases among these that were granted after another process had had one.
+    pub takeovers: u64,
+    /// Leases that somebody ended before there was a value: the key was voided.
+    pub revoked: u64,
+    /// Leases that were lost before there was a value: they could not be renewed in time.
+    pub lost: u64,
     /// Values that were stored.
     pub fills: u64,
     /// Values that were refused: something had been voided since their run began, or the lease was lost.
@@ -38,6 +44,9 @@ pub(crate) enum Event {
     Lease,
     Busy,
     Throttled,
+    TakeOver,
+    Revoked,
+    Lost,
     Fill,
     Refused,
     Undecodable,
@@ -48,7 +57,7 @@ pub(crate) enum Event {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Counters([AtomicU64; 11]);
+pub(crate) struct Counters([AtomicU64; 14]);
 
 impl Counters {
     pub(crate) fn count(&self, event: Event) {
@@ -62,6 +71,9 @@ impl Counters {
             leases: count(Event::Lease),
             busy: count(Event::Busy),
             throttled: count(Event::Throttled),
+            takeovers: count(Event::TakeOver),
+            revoked: count(Event::Revoked),
+            lost: count(Event::Lost),
             fills: count(Event::Fill),
             refused: count(Event::Refused),
             undecodable: count(Event::Undecodable),

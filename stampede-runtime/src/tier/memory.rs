@@ -225,6 +225,10 @@ impl Process {
 }
 
 impl Tier for MemoryTier {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
     fn limits(&self) -> Limits {
         self.0.limits
     }
