@@ -29,7 +29,7 @@ const FOR_EVER: u64 = 100 * 365 * 86_400_000;
 /// How many leases one script renews.
 const RENEWED_AT_ONCE: usize = 100;
 
-/// A tier that a fleet shares, on Redis or Valkey. See the [crate](crate).
+/// A tier that a fleet shares, on Redis or Valkey. See the [crate].
 ///
 /// A cheap handle: clones share two connections, one for commands and one for news, until the last of them is dropped.
 #[derive(Clone)]
