@@ -135,6 +135,12 @@ impl Read {
 }
 
 impl Server {
+    /// Nobody listens once this returns.
+    pub(crate) async fn stop(mut self) {
+        self.task.abort();
+        (&mut self.task).await.expect_err("it was told to stop");
+    }
+
     pub(crate) async fn of(app: Router) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let addr = listener.local_addr().expect("an address");
