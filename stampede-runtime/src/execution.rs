@@ -60,22 +60,49 @@ pub(crate) struct Plan {
 
 /// How a run ended.
 enum Ended {
-    Value {
-        value: Arc<AnyStored>,
-        stores: bool,
-        result: RunResult,
-        run_time: Duration,
-    },
-    /// An error as it came, for one caller.
-    Error(AnyError),
-    /// An error that is to be stored.
-    Kept(Arc<AnyStored>),
-    Panic(Box<dyn Any + Send>),
+    Done(Done),
     TimedOut,
-    /// No body has run: this is what there is.
-    Found(Arc<AnyStored>),
     /// No body has run: none may.
     Refused,
+}
+
+/// What a run came to.
+struct Done {
+    outcome: Outcome,
+    /// As what the run counts; nothing if no body has run.
+    result: Option<RunResult>,
+    /// What is to be stored.
+    kept: Option<Arc<AnyStored>>,
+    run_time: Duration,
+}
+
+impl Done {
+    /// What is to be had without a run.
+    fn found(stored: Arc<AnyStored>, keep: bool) -> Ended {
+        let kept = keep.then(|| Arc::clone(&stored));
+        Ended::Done(Self { outcome: Outcome::Found(stored), result: None, kept, run_time: Duration::ZERO })
+    }
+
+    fn panicked(payload: Box<dyn Any + Send>) -> Ended {
+        let says = message_of(&*payload).into();
+        Self::failed(Outcome::Panic(Mutex::new(Some(payload)), says), RunResult::Panic, None)
+    }
+
+    fn failed(outcome: Outcome, result: RunResult, kept: Option<Arc<AnyStored>>) -> Ended {
+        Ended::Done(Self { outcome, result: Some(result), kept, run_time: Duration::ZERO })
+    }
+
+    fn is_failure(&self) -> bool {
+        matches!(self.result, Some(RunResult::Error | RunResult::Panic))
+    }
+
+    fn report(&self) -> Report {
+        match self.result {
+            None => Report::Lost,
+            Some(_) if self.is_failure() => Report::Failure,
+            Some(_) => Report::Success,
+        }
+    }
 }
 
 impl<F: Future<Output = Output>> Execution<F> {
@@ -112,7 +139,7 @@ impl<F: Future<Output = Output>> Future for Execution<F> {
         let thrown = this.thrown.lock().take();
         let ended = catch_unwind(AssertUnwindSafe(|| {
             if let Some(payload) = thrown {
-                return Poll::Ready(Ended::Panic(payload));
+                return Poll::Ready(Done::panicked(payload));
             }
             if !runner.run.is_over()
                 && let Some(body) = this.body.as_mut().as_pin_mut()
@@ -141,7 +168,7 @@ impl<F: Future<Output = Output>> Future for Execution<F> {
         let ended = match ended {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(ended)) => ended,
-            Err(payload) => Ended::Panic(payload),
+            Err(payload) => Done::panicked(payload),
         };
         drop(entered);
         if let Some(runner) = this.runner.take() {
@@ -180,8 +207,9 @@ fn judge_value(mut value: Arc<AnyStored>, runner: &Runner, plan: &mut Plan, run_
         value.judged(life, runner.flight.epoch, bearing, weight);
         value.mark(mark);
     }
-    let result = if refused { RunResult::NoCache } else { RunResult::Ok };
-    Ended::Value { value, stores, result, run_time }
+    let result = Some(if refused { RunResult::NoCache } else { RunResult::Ok });
+    let kept = stores.then(|| Arc::clone(&value));
+    Ended::Done(Done { outcome: Outcome::Stored(value), result, kept, run_time })
 }
 
 /// Says what an error's callers and later ones get.
@@ -189,10 +217,12 @@ fn judge_error(error: AnyError, runner: &Runner, plan: &Plan) -> Ended {
     // The body may have said that its result is not to be stored.
     let ttl = if runner.run.will_store(true) { plan.ttl(plan.rules.error_ttl) } else { Duration::ZERO };
     if ttl.is_zero() {
-        return Ended::Error(error);
+        return Done::failed(Outcome::Error(error), RunResult::Error, None);
     }
     let life = Lifetime::plain(Instant::now(), ttl);
-    Ended::Kept(Stored::new(error.shared()).with(life, runner.flight.epoch, runner.flight.bearing.clone(), 1))
+    let kept: Arc<AnyStored> =
+        Stored::new(error.shared()).with(life, runner.flight.epoch, runner.flight.bearing.clone(), 1);
+    Done::failed(Outcome::Stored(Arc::clone(&kept)), RunResult::Error, Some(kept))
 }
 
 impl Plan {
@@ -207,10 +237,10 @@ impl Plan {
         self.approach = None;
         let run = &runner.run;
         match approached {
-            Approached::Found(stored) => Poll::Ready(Some(Ended::Found(stored))),
+            Approached::Found(stored) => Poll::Ready(Some(Done::found(stored, !self.store.is_bypassed()))),
             Approached::PutOff(old, retry_after) => {
                 self.store.put_off(&run.key, retry_after);
-                Poll::Ready(Some(Ended::Found(old)))
+                Poll::Ready(Some(Done::found(old, !self.store.is_bypassed())))
             }
             Approached::Run(held, mark) => {
                 (self.held, self.mark) = (held, Some(mark));
@@ -243,75 +273,62 @@ impl Plan {
 /// Brings a flight to its end.
 fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
     let Plan { store, rules, bypass, held, .. } = plan;
-    let mut held = held.take();
-    // Before those who wait are woken: they may ask again at once. A run that is lost is settled by its flight.
-    let report = match ended {
-        Ended::Value { .. } => Some(Report::Success),
-        Ended::Error(_) | Ended::Kept(_) | Ended::Panic(_) => Some(Report::Failure),
-        Ended::Found(_) | Ended::Refused => Some(Report::Lost),
-        Ended::TimedOut => None,
+    let held = held.take();
+    // Those who have an old value do without the next run for a while, here and elsewhere.
+    let release = |held: Option<Held>, has_old: bool| {
+        if let Some(held) = held {
+            held.release(if has_old { rules.retry_after } else { Duration::ZERO });
+        }
     };
-    if let Some(news) = report.and_then(|report| runner.run.settle(report)) {
-        news.tell();
-    }
-    let key = Arc::clone(&runner.run.key);
-    let says: Option<Arc<str>> =
-        if let Ended::Panic(payload) = &ended { Some(message_of(&**payload).into()) } else { None };
-    let (result, kept) = match &ended {
-        Ended::Value { value, stores, result, .. } => (Some(*result), stores.then_some(value)),
-        Ended::Error(_) => (Some(RunResult::Error), None),
-        Ended::Kept(error) => (Some(RunResult::Error), Some(error)),
-        Ended::Panic(_) => (Some(RunResult::Panic), None),
-        Ended::Found(found) => (None, (!store.is_bypassed()).then_some(found)),
+    let run = Arc::clone(&runner.run);
+    let done = match ended {
+        Ended::Done(done) => done,
+        // A run that is lost is settled by its flight.
         Ended::TimedOut => {
-            if let Some(held) = held {
-                let has_old = store.look_up(&key).is_some();
-                held.release(if has_old { rules.retry_after } else { Duration::ZERO });
-            }
+            release(held, store.look_up(&run.key).is_some());
             return runner.time_out();
         }
         Ended::Refused => return runner.decline(),
     };
-    let gave_value = matches!(ended, Ended::Value { .. } | Ended::Found(_));
+    // Before those who wait are woken: they may ask again at once.
+    if let Some(news) = run.settle(done.report()) {
+        news.tell();
+    }
+    let is_failure = done.is_failure();
+    let Done { outcome, result, kept, run_time } = done;
     // Whether an old value stays in use.
     let mut old_stays = false;
     let mut is_kept = false;
     let commit = &mut || {
         // An old value that can still be served is a better answer than an error.
-        if kept.is_none() || !gave_value {
-            old_stays = !*bypass && store.put_off(&key, rules.retry_after);
+        if kept.is_none() || is_failure {
+            old_stays = !*bypass && store.put_off(&run.key, rules.retry_after);
         }
-        if let Some(kept) = kept
+        if let Some(kept) = &kept
             && !old_stays
         {
-            store.keep(Arc::clone(&key), Arc::clone(kept));
+            store.keep(Arc::clone(&run.key), Arc::clone(kept));
             is_kept = true;
         }
     };
-    let run = Arc::clone(&runner.run);
     let Some(closed) = runner.close(result, commit) else { return };
-    let made = match &ended {
-        Ended::Value { value, run_time, .. } => Some((Arc::clone(value), *run_time)),
-        _ => None,
-    };
-    let outcome = match ended {
-        Ended::Value { value: stored, .. } | Ended::Kept(stored) => Outcome::Stored(stored),
-        Ended::Error(error) => Outcome::Error(if closed.alone { error } else { error.shared() }),
-        Ended::Panic(payload) => Outcome::Panic(Mutex::new(Some(payload)), says.clone().unwrap_or_default()),
-        Ended::Found(found) => Outcome::Found(found),
-        Ended::TimedOut | Ended::Refused => return,
+    let says = if let Outcome::Panic(_, says) = &outcome { Some(Arc::clone(says)) } else { None };
+    let outcome = match outcome {
+        Outcome::Error(error) if !closed.alone => Outcome::Error(error.shared()),
+        outcome => outcome,
     };
     let is_unheard = run.waiters() == 0;
     closed.settle(outcome);
-    if let (Some(held), Some((stored, run_time))) = (held.take_if(|_| is_kept), made) {
-        if let Some(load) = run.keep_load(Load { held, wire: rules.wire.clone(), run_time }) {
-            load.send(stored, store.clone(), key);
+    match (held, kept) {
+        (Some(held), Some(value)) if is_kept && !is_failure => {
+            if let Some(load) = run.keep_load(Load { held, wire: rules.wire.clone(), run_time }) {
+                load.send(value, store.clone(), Arc::clone(&run.key));
+            }
         }
-    } else if let Some(held) = held {
-        held.release(if old_stays { rules.retry_after } else { Duration::ZERO });
+        (held, _) => release(held, old_stays),
     }
     if let Some(result) = result
-        && !gave_value
+        && is_failure
         && (old_stays || is_unheard)
     {
         let telemetry = &store.flights().telemetry;
