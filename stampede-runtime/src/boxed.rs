@@ -9,8 +9,9 @@ use crate::sync::Mutex;
 pub struct Boxed<T>(Mutex<Pin<Box<dyn Future<Output = T> + Send>>>);
 
 impl<T> Boxed<T> {
-    pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(Mutex::new(Box::pin(future)))
+    /// Takes the box, so that there is one of this for each `T` and not for each future.
+    pub(crate) fn new(future: Box<dyn Future<Output = T> + Send>) -> Self {
+        Self(Mutex::new(Box::into_pin(future)))
     }
 }
 

@@ -203,20 +203,29 @@ where
     F: Future<Output = Output>,
     L: Launch<F>,
 {
+    match hit(target, returns) {
+        Ok(answer) => Called::Hit(answer),
+        Err(unanswered) => {
+            let recipe = Recipe { returns, options, start };
+            let mut call = Call { here: None, state: State::Over, recipe, launch, reply: PhantomData };
+            enter(&mut call.state, &mut call.recipe, &mut call.here, &P::KIND, launch, unanswered);
+            Called::Going(call)
+        }
+    }
+}
+
+/// The answer, if it is there.
+fn hit<R, P: Pack<R>>(target: &dyn Ask, returns: P) -> Result<R, Unanswered> {
     let mut answer = None;
     let unanswered = target.look(&mut |seen| {
         answer = returns.copy(seen);
         answer.is_some()
     });
-    let Some(unanswered) = unanswered else {
-        return match answer {
-            Some(answer) => Called::Hit(answer),
-            None => unreachable!("a hit is what has been taken"),
-        };
-    };
-    let (mut recipe, mut here) = (Recipe { returns, options, start }, None);
-    let state = enter(&mut recipe, &mut here, &P::KIND, launch, unanswered);
-    Called::Going(Call { here, state, recipe, launch, reply: PhantomData })
+    match (unanswered, answer) {
+        (None, Some(answer)) => Ok(answer),
+        (Some(unanswered), _) => Err(unanswered),
+        (None, None) => unreachable!("a hit is what has been taken"),
+    }
 }
 
 impl<R, V, P, O, S, F, L> Future for Call<R, P, O, S, F, L>
@@ -242,13 +251,14 @@ where
 
 #[cold]
 fn enter<F: Future<Output = Output>, L: Launch<F>>(
+    state: &mut State,
     recipe: &mut dyn Cook<F>,
     here: &mut Here<F>,
     kind: &'static Kind,
     launch: L,
     Unanswered { id, mode, key, missed }: Unanswered,
-) -> State {
-    State::enter(&mut Caller { recipe, here, kind, launch }, id, mode, key, missed)
+) {
+    *state = State::enter(&mut Caller { recipe, here, kind, launch }, id, mode, key, missed);
 }
 
 fn poll<F: Future<Output = Output>, L: Launch<F>>(

@@ -128,7 +128,7 @@ impl<V> Entry<V> {
             return stored.downcast::<W>().cloned().ok_or(None);
         }
         let away = self.away.as_ref().ok_or(None)?;
-        Err(Some(Reading::new(Arc::clone(away).read(self.store.clone(), Arc::clone(key), self.terms))))
+        Err(Some(Reading::new(Box::new(Arc::clone(away).read(self.store.clone(), Arc::clone(key), self.terms)))))
     }
 
     async fn read_anywhere<W: Value>(&self) -> Option<W> {

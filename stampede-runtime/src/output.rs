@@ -103,13 +103,15 @@ impl Given {
     /// The value, if that is what the call comes to: a copy, or itself if it is nobody else's.
     pub(crate) fn value<V: Value>(&mut self) -> Option<V> {
         let Self { answer, tally } = self;
-        if let Some(value) = answer.stored().and_then(AnyStored::downcast::<V>) {
+        if let Some(stored) = answer.stored()
+            && let Some(value) = stored.downcast::<V>()
+        {
             let path = tally.enter_users_code();
             let value = value.clone();
             tally.took(path);
             return Some(value);
         }
-        answer.own().and_then(AnyStored::take)
+        answer.own()?.take()
     }
 
     /// The error, if it does not come to a value.

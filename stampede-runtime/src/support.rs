@@ -32,7 +32,7 @@ where
         + Send // or write `inline`, to run in the caller's task
         + 'static,
 {
-    Detach::new(body)
+    Detach::new(Box::new(body))
 }
 
 /// What an expression for a duration comes to.

@@ -111,7 +111,7 @@ impl Errand {
     const SPREAD: Duration = Duration::from_millis(50);
 
     pub(crate) fn approach(self) -> Approach {
-        Boxed::new(self.run())
+        Boxed::new(Box::new(self.run()))
     }
 
     async fn run(mut self) -> Approached {
