@@ -77,9 +77,8 @@ fn features() -> Result<(), String> {
 fn model() -> Result<(), String> {
     let line = "cargo test -p stampede-runtime --lib --profile model --target-dir target/model model::";
     run_with_env("RUSTFLAGS", "--cfg stampede_model", line)?;
-    // That of the remote tier's protocol, in its larger configurations. It needs no flag, and takes too long without
-    // optimisation.
-    command("cargo test -p stampede-runtime --features test-util --lib --profile model conformance:: -- --ignored")
+    // That of the remote tier's protocol, with the configurations that take too long without optimisation.
+    command("cargo test -p stampede-runtime --features test-util --lib --release conformance::")
 }
 
 fn docs() -> Result<(), String> {

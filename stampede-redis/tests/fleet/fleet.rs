@@ -151,7 +151,7 @@ impl Process {
         let Setup { ttl, stale_if_error, lease, time_limit } = setup;
         let [ttl, stale, lease, limit] = [ttl, stale_if_error, lease, time_limit].map(|time| time.as_millis());
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "process", "--ignored", "--nocapture", "--test-threads=1"])
+            .args(["--exact", "process", "--nocapture", "--test-threads=1"])
             .env(VARIABLE, format!("{port} {url} {ttl} {stale} {lease} {limit}"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

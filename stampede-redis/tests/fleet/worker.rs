@@ -26,8 +26,7 @@ use tokio::task::JoinSet;
 pub(crate) const VARIABLE: &str = "STAMPEDE_FLEET";
 
 #[tokio::main(flavor = "current_thread")]
-pub(crate) async fn main() {
-    let setup = std::env::var(VARIABLE).expect("a test starts this");
+pub(crate) async fn run(setup: &str) {
     let words: Vec<&str> = setup.split(' ').collect();
     let [port, url, ttl, stale, lease, limit] = words[..] else { panic!("`{setup}` is no set-up") };
     let ms = |text: &str| Duration::from_millis(text.parse().unwrap());
