@@ -45,6 +45,20 @@ async fn types_versions_and_names_do_not_read_each_other() {
     assert_eq!(same.entry(&1).get().await, Some(new::User { id: "1".to_owned() }));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_removed_whatever_comes_of_the_run() {
+    let tier = MemoryTier::new();
+    let store = || Store::builder().remote(tier.another()).build();
+    let (one, two, three) = (store(), store(), store());
+    let old: Cache<old::User> = Cache::builder("users").ttl(secs(10)).remote().store(&one).build();
+    let new: Cache<new::User> = Cache::builder("users").ttl(secs(10)).remote().store(&two).build();
+    let same: Cache<old::User> = Cache::builder("users").ttl(secs(10)).remote().store(&three).build();
+    old.entry(&1).put(old::User { id: 1 }).await;
+    assert_eq!(new.try_get_with(&1, || async { Err("no such user") }).await, Err("no such user"));
+    settle().await;
+    assert_eq!(same.entry(&1).get().await, None);
+}
+
 #[coalesce(ttl = "10s", remote)]
 async fn number(id: u64) -> u64 {
     id

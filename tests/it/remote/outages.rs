@@ -7,7 +7,7 @@ use stampede::tier::memory::Fault;
 use tokio::time::Instant;
 
 use super::{fleet, two};
-use crate::tools::{pass, secs, settle};
+use crate::tools::{ms, pass, secs, settle};
 use crate::ways::{End, Fault as Failed, Script};
 
 #[tokio::test(start_paused = true)]
@@ -56,6 +56,25 @@ async fn what_could_not_be_told_is_told_before_the_tier_is_read_again() {
     assert_eq!(a.get().await, Some(100));
     assert!(!a.store.invalidate_tag("tag").await);
     assert!(!a.store.clear().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_loaded_while_an_invalidation_was_on_its_way_is_void() {
+    let (a, b) = two(|builder| builder);
+    let script = Script::open();
+    assert_eq!(b.call(&script).await, Ok(1));
+    settle().await;
+    a.tier.set_linked(false);
+    a.tier.set_fault(Fault::Slow(ms(200)));
+    let entry = a.cache.entry(&1);
+    let told = tokio::spawn(async move { entry.invalidate().await });
+    settle().await;
+    a.tier.set_fault(Fault::None);
+    assert_eq!(a.call(&script).await, Ok(1), "the tier has not heard of it yet");
+    assert!(told.await.expect("no panic"));
+    // Memory is all that is left to ask.
+    a.tier.set_fault(Fault::Failing);
+    assert_eq!(a.call(&script).await, Ok(2));
 }
 
 #[tokio::test(start_paused = true)]

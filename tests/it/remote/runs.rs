@@ -241,3 +241,17 @@ async fn whoever_gives_up_leaves_no_lease_behind() {
         settle().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_put_that_others_have_voided_on_its_way_does_not_come_back() {
+    let (a, b) = two(|builder| builder);
+    a.tier.set_fault(Fault::Slow(ms(200)));
+    let entry = a.cache.entry(&1);
+    let put = tokio::spawn(async move { entry.put(100).await });
+    pass(ms(150)).await;
+    assert_eq!(b.get().await, Some(100), "it is in the tier, and its writer does not know yet");
+    b.cache.entry(&1).invalidate().await;
+    put.await.expect("no panic");
+    a.tier.set_fault(Fault::None);
+    assert_eq!((a.get().await, b.get().await), (None, None));
+}
