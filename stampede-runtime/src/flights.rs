@@ -193,7 +193,7 @@ impl Flights {
     /// lock: a run that ended just now is gone from the table, and what it stored is there.
     pub(crate) fn admit<A>(self: &Arc<Self>, request: Request, look: impl FnOnce() -> Option<A>) -> Admission<A> {
         let key = Key::clone(&request.run.key);
-        let mut locked = self.lock(&key);
+        let locked = self.lock(&key);
         let current = locked.shard.get(&key).filter(|current| !current.is_void(&self.tags));
         if let Some(current) = current
             && (current.fresh || !request.fresh)
@@ -207,6 +207,12 @@ impl Flights {
         if let Some(answer) = look() {
             return Admission::Answered(answer);
         }
+        let (waiter, runner) = self.lead(locked, key, request);
+        Admission::Led(waiter, runner)
+    }
+
+    /// Leads a new flight, in place of the one that there may be.
+    fn lead(self: &Arc<Self>, mut locked: Locked<'_>, key: Key, request: Request) -> (Waiter, Runner) {
         let runner = Flight::lead(self, request);
         let waiter = runner.wait();
         let replaced = locked.shard.insert(key, Arc::clone(&runner.flight));
@@ -215,7 +221,7 @@ impl Flights {
         if let Some(replaced) = replaced {
             replaced.superseded(self);
         }
-        Admission::Led(waiter, runner)
+        (waiter, runner)
     }
 
     /// Leads a new flight, or a vacant one; unless one is under way or `unless` (under the lock) says no.
@@ -226,7 +232,7 @@ impl Flights {
     ) -> Option<(Waiter, Runner)> {
         let key = Key::clone(&request.run.key);
         loop {
-            let mut locked = self.lock(&key);
+            let locked = self.lock(&key);
             let current = locked.shard.get(&key).filter(|current| !current.is_void(&self.tags));
             if current.is_some_and(|current| current.is_under_way()) {
                 return None;
@@ -244,15 +250,7 @@ impl Flights {
             if unless() {
                 return None;
             }
-            let runner = Flight::lead(self, request);
-            let waiter = runner.wait();
-            let replaced = locked.shard.insert(key, Arc::clone(&runner.flight));
-            drop(locked);
-            self.telemetry.run_began(&runner.run);
-            if let Some(replaced) = replaced {
-                replaced.superseded(self);
-            }
-            return Some((waiter, runner));
+            return Some(self.lead(locked, key, request));
         }
     }
 
