@@ -94,6 +94,21 @@ async fn calls_that_go_past_the_store_go_past_the_tier() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_arrives_when_the_store_is_switched_off_is_not_kept() {
+    let (a, b) = two(|builder| builder);
+    let script = Script::open();
+    assert_eq!(b.call(&script).await, Ok(1));
+    settle().await;
+    a.tier.set_fault(Fault::Slow(ms(200)));
+    let call = a.spawn(&script).await;
+    a.store.bypass(true);
+    assert_eq!(call.await.expect("no panic"), Ok(1));
+    a.store.bypass(false);
+    a.tier.set_fault(Fault::None);
+    assert_eq!((a.call(&script).await, a.stats().tier.hits), (Ok(1), 2), "the tier has to be asked again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_to_be_stored_does_not_travel() {
     for end in [End::NoCache, End::Refused, End::StoredForNothing] {
         let (a, b) = two(|builder| builder.cache_if(|value| *value != crate::ways::REFUSED));
