@@ -142,15 +142,10 @@ impl Config {
     }
 
     /// Whether the layer is to look at a request at all.
+    #[inline]
     pub(crate) fn accepts(&self, request: &Parts) -> bool {
-        let path = request.uri.path();
-        let in_paths = self.paths.as_ref().is_none_or(|paths| {
-            paths.iter().any(|known| match known.strip_suffix('*') {
-                Some(start) => path.starts_with(start),
-                None => path == known,
-            })
-        });
-        in_paths && self.accept_request.as_ref().is_none_or(|accepts| accepts(request))
+        self.paths.as_ref().is_none_or(|paths| is_in(paths, request.uri.path()))
+            && self.accept_request.as_ref().is_none_or(|accepts| accepts(request))
     }
 
     pub(crate) fn key_has_origin(&self) -> bool {
@@ -194,4 +189,12 @@ impl Config {
         let storable = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414];
         storable.contains(&status.as_u16()).then_some(self.ttl)
     }
+}
+
+/// Whether a path is one of these, of which the last letters may be left open by a `*`.
+fn is_in(paths: &[Cow<'static, str>], path: &str) -> bool {
+    paths.iter().any(|known| match known.strip_suffix('*') {
+        Some(start) => path.starts_with(start),
+        None => path == known,
+    })
 }
