@@ -37,36 +37,52 @@ pub(crate) fn mark(headers: &mut HeaderMap, config: &Config, did: Did) {
     }
 }
 
-/// What a caller gets of what is stored, if that is good for anything: its body may still be on its way.
-pub(crate) fn stored<B>(
-    exchange: &Arc<Exchange>,
-    request: &RequestParts,
-    asks: Asks,
-    config: &Config,
-) -> Option<Response<ResponseBody<B>>> {
-    let now = Instant::now();
-    // The usual case: all of it, to one who asks for nothing else.
-    if exchange.is_settled()
-        && let Some(whole) = exchange.stream.whole()
-        && let Some(bytes) = whole.alone()
-        && !asks.conditions
-        && request.method == Method::GET
-    {
-        let mut response = Response::new(ResponseBody::known(bytes));
-        (*response.status_mut(), *response.version_mut()) = (exchange.status, exchange.version);
-        *response.headers_mut() = headers_of_hit(exchange, now, config);
-        return Some(response);
-    }
-    if exchange.stream.has_failed() {
-        return None;
-    }
-    let reader = Reader::new(exchange)?;
-    Some(shared(exchange, reader, None, request, Did::Hit { ttl: exchange.ttl(now) }, config))
+/// What is stored, as a caller has found it: it can be given from now on, whatever becomes of it meanwhile.
+pub(crate) enum Found {
+    /// The usual case: all of it, to one who asks for nothing else.
+    Whole { exchange: Arc<Exchange>, bytes: Bytes },
+    /// For one who asks for something else, or of a body that may still be on its way.
+    Read(Box<Reader>),
 }
 
-/// The headers of a complete response from the store.
-fn headers_of_hit(exchange: &Exchange, now: Instant, config: &Config) -> HeaderMap {
-    exchange.headers_of_hit(now, [config.cache_status, config.x_cache], |headers, age, ttl| {
+impl Found {
+    /// `None` if the response is good for nothing.
+    #[inline]
+    pub(crate) fn of(exchange: &Arc<Exchange>, request: &RequestParts, asks: Asks) -> Option<Self> {
+        if !asks.conditions
+            && request.method == Method::GET
+            && exchange.is_settled()
+            && let Some(bytes) = exchange.stream.whole().and_then(Whole::alone)
+        {
+            return Some(Self::Whole { exchange: Arc::clone(exchange), bytes });
+        }
+        if exchange.stream.has_failed() {
+            return None;
+        }
+        Reader::new(exchange).map(|reader| Self::Read(Box::new(reader)))
+    }
+
+    /// What the caller gets.
+    #[expect(clippy::inline_always, reason = "it is large, and moved each time that it is returned")]
+    #[inline(always)]
+    pub(crate) fn respond<B>(self, request: &RequestParts, config: &Config) -> Response<ResponseBody<B>> {
+        let now = Instant::now();
+        match self {
+            Self::Whole { exchange, bytes } => {
+                Response::from_parts(head_of_hit(&exchange, now, config), ResponseBody::known(bytes))
+            }
+            Self::Read(reader) => {
+                let exchange = Arc::clone(reader.exchange());
+                let did = Did::Hit { ttl: exchange.ttl(now) };
+                shared(&exchange, *reader, None, request, did, config)
+            }
+        }
+    }
+}
+
+/// The head of a complete response from the store.
+fn head_of_hit(exchange: &Exchange, now: Instant, config: &Config) -> response::Parts {
+    exchange.head_of_hit(now, [config.cache_status, config.x_cache], |headers, age, ttl| {
         // Who serves it would have to say it each time.
         if let Some(len) = exchange.stream.whole().and_then(Whole::len_alone).filter(|_| exchange.has_body()) {
             headers.entry(CONTENT_LENGTH).or_insert(len.into());
@@ -99,18 +115,13 @@ pub(crate) fn shared<B>(
     let mut head = if let Some(mut head) = own {
         finish(&mut head.headers, exchange, 0, did, config);
         head
+    } else if let Did::Hit { ttl: Some(_) } = did {
+        // It says how long it is fresh, so its body is complete, and its headers are as well.
+        head_of_hit(exchange, now, config)
     } else {
-        let mut head = Response::new(()).into_parts().0;
-        (head.status, head.version) = (exchange.status, exchange.version);
-        // If it says how long it is fresh, its body is complete, so its headers are as well.
-        head.headers = if let Did::Hit { ttl: Some(_) } = did {
-            headers_of_hit(exchange, now, config)
-        } else {
-            let mut headers = exchange.headers.clone();
-            finish(&mut headers, exchange, exchange.age(now), did, config);
-            headers
-        };
-        head
+        let mut headers = exchange.headers.clone();
+        finish(&mut headers, exchange, exchange.age(now), did, config);
+        exchange.head(headers)
     };
     let body = match cut(&mut head, request, exchange.len()) {
         Cut::Whole => ResponseBody::shared(reader),

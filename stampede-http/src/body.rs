@@ -75,6 +75,10 @@ impl Reader {
         Some(Self { cursor, pieces: [Piece::Whole].into(), exchange: Arc::clone(exchange) })
     }
 
+    pub(crate) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
     /// Only these pieces of it.
     pub(crate) fn only(self, pieces: impl IntoIterator<Item = Piece>) -> Self {
         let mut reader = Self { pieces: pieces.into_iter().collect(), ..self };

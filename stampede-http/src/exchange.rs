@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_LENGTH, DATE, ETAG};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -87,7 +87,7 @@ pub(crate) struct Exchange {
     /// The methods that it answers: what there is of a HEAD's body says nothing about that of GET.
     class: Class,
     origin: Origin,
-    /// The headers of a hit as they were last given.
+    /// The head of a hit as it was last given.
     hit: Mutex<Option<Arc<Prepared>>>,
 }
 
@@ -102,14 +102,13 @@ pub(crate) struct Travelled {
     pub(crate) ttl: Duration,
 }
 
-/// The headers of a hit, which stay the same for up to a second.
+/// The head of a hit, which stays the same for up to a second.
 #[derive(Debug)]
 struct Prepared {
-    from: Instant,
     until: Instant,
-    /// Whether they have a `cache-status`, and an `x-cache`.
+    /// Whether it has a `cache-status`, and an `x-cache`.
     marks: [bool; 2],
-    headers: HeaderMap,
+    head: response::Parts,
 }
 
 impl Exchange {
@@ -266,22 +265,30 @@ impl Exchange {
         (self.age + now.saturating_duration_since(self.born)).as_secs()
     }
 
-    /// The headers of a hit, as `make` makes them of its own, with its age and TTL.
-    pub(crate) fn headers_of_hit(
+    /// Its head, with these headers.
+    pub(crate) fn head(&self, headers: HeaderMap) -> response::Parts {
+        let mut head = Response::new(()).into_parts().0;
+        (head.status, head.version, head.headers) = (self.status, self.version, headers);
+        head
+    }
+
+    /// The head of a hit, with headers as `make` makes them of its own, with its age and TTL.
+    pub(crate) fn head_of_hit(
         &self,
         now: Instant,
         marks: [bool; 2],
         make: impl FnOnce(&mut HeaderMap, u64, Option<i64>),
-    ) -> HeaderMap {
+    ) -> response::Parts {
         let last = self.hit.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(last) = last.filter(|last| last.from <= now && now < last.until && last.marks == marks) {
-            return last.headers.clone();
+        if let Some(last) = last.filter(|last| now < last.until && last.marks == marks) {
+            return last.head.clone();
         }
         let mut headers = self.headers.clone();
         make(&mut headers, self.age(now), self.ttl(now));
-        let prepared = Prepared { from: now, until: now + self.until_next(now), marks, headers: headers.clone() };
+        let head = self.head(headers);
+        let prepared = Prepared { until: now + self.until_next(now), marks, head: head.clone() };
         *self.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(prepared));
-        headers
+        head
     }
 
     /// How long its age and its TTL stay the same, in seconds.

@@ -8,16 +8,16 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use serde::Serialize;
 use stampede_runtime::__hosting::{self, Hosted};
 use tokio::time::{Instant, timeout_at};
 
-use crate::answer;
+use crate::answer::{self, Found};
 use crate::asks::Asks;
-use crate::body::{Reader, ResponseBody};
+use crate::body::Reader;
 use crate::config::Config;
 use crate::exchange::{Answer, Exchange, expected};
 use crate::future::Answered;
@@ -64,51 +64,13 @@ pub(crate) struct Caller<S, B> {
     pub(crate) asks: Asks,
 }
 
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// A read: by the store, or by a run that it shares with others. Hits do without the room that the rest takes.
-pub(crate) struct Read<S: Inner<B>, B> {
-    caller: Option<Caller<S, B>>,
-    shares: Option<Boxed<Answered<S::Body, S::Error>>>,
-}
-
-impl<S: Inner<B>, B> Read<S, B> {
-    pub(crate) const fn new(caller: Caller<S, B>) -> Self {
-        Self { caller: Some(caller), shares: None }
-    }
-}
-
-// Nothing is pinned within but what is boxed.
-impl<S: Inner<B>, B> Unpin for Read<S, B> {}
-
-impl<S: Inner<B>, B: Send + 'static> Future for Read<S, B> {
-    type Output = Answered<S::Body, S::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { caller, shares } = self.get_mut();
-        if let Some(response) = caller.as_ref().and_then(Caller::look_up) {
-            // What the service has reserved for this call is free again.
-            *caller = None;
-            return Poll::Ready(Ok(response));
-        }
-        if let Some(caller) = caller.take() {
-            let key = caller.config.key(&caller.parts, Class::of(&caller.parts.method), Bytes::new()).into_owned();
-            *shares = Some(Box::pin(caller.share(key)));
-        }
-        match shares {
-            Some(call) => call.as_mut().poll(cx),
-            None => unreachable!("there is a caller, or a call"),
-        }
-    }
-}
-
 impl<S, B> Caller<S, B>
 where
     S: Inner<B>,
     B: Send + 'static,
 {
-    /// By the store.
-    fn look_up(&self) -> Option<Response<ResponseBody<S::Body>>> {
+    /// In the store.
+    pub(crate) fn look_up(&self) -> Option<Found> {
         let Self { config, parts, .. } = self;
         if parts.method == Method::GET
             && config.is_plain()
@@ -123,10 +85,11 @@ where
     }
 
     /// What is stored under a key; unless a refresh is due that this request has to see to.
-    fn stored(&self, key: &impl Serialize, of_another: bool) -> Option<Response<ResponseBody<S::Body>>> {
+    #[inline]
+    fn stored(&self, key: &impl Serialize, of_another: bool) -> Option<Found> {
         let Self { config, parts, asks, .. } = self;
         __hosting::hit(config.responses(), key, |answer, due| match answer {
-            Answer::Shared(exchange) if of_another || !due => answer::stored(exchange, parts, *asks, config),
+            Answer::Shared(exchange) if of_another || !due => Found::of(exchange, parts, *asks),
             _ => None,
         })
     }
@@ -222,11 +185,11 @@ where
         let responses = config.responses();
         let key = config.key(&parts, Class::of(&parts.method), Bytes::new()).into_owned();
         let stored = __hosting::hit(responses, &key, |answer, _| match answer {
-            Answer::Shared(exchange) if exchange.public => answer::stored(exchange, &parts, asks, &config),
+            Answer::Shared(exchange) if exchange.public => Found::of(exchange, &parts, asks),
             _ => None,
         });
-        if let Some(response) = stored {
-            return Ok(response);
+        if let Some(found) = stored {
+            return Ok(found.respond(&parts, &config));
         }
         __hosting::count_bypass(config.responses());
         let fence = __hosting::fence(responses, &key);

@@ -20,7 +20,7 @@ use crate::future::{Answered, ResponseFuture};
 use crate::inner::Inner;
 use crate::key::Class;
 use crate::layer::{RequestBodies, Untouched};
-use crate::serve::{Caller, Read, collect, pass};
+use crate::serve::{Caller, collect, pass};
 use crate::status::{Did, Why};
 
 /// A service whose responses are shared between callers and stored. Made by [`CacheLayer`](crate::CacheLayer); its clones,
@@ -140,7 +140,7 @@ where
 {
     type Response = Response<ResponseBody<RB>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, RB, S::Error>;
+    type Future = ResponseFuture<S, B, RB>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -167,7 +167,7 @@ where
             Way::Collect => ResponseFuture::shared(collected::<S, P, B>(caller)),
             Way::WithCredentials => ResponseFuture::shared(caller.with_credentials()),
             Way::Void => ResponseFuture::shared(caller.void()),
-            _ => ResponseFuture::shared(Read::new(caller)),
+            _ => ResponseFuture::read(caller),
         }
     }
 }

@@ -204,7 +204,7 @@ fn nothing_is_asked_to_be_sync_and_everything_can_be_sent() {
     is_send_and_sync::<CacheService<u8>>();
     is_send_and_sync::<BodyError>();
     is_send::<ResponseBody<UnsharedBody>>();
-    is_send::<ResponseFuture<Ready<()>, UnsharedBody, Infallible>>();
+    is_send::<ResponseFuture<Unshared, UnsharedBody, UnsharedBody>>();
 }
 
 /// The type of the body in requests is only made from bytes where methods with bodies are opted in.
