@@ -43,7 +43,8 @@ async fn a_client_shares_and_stores_what_it_fetches() {
     assert_ne!(get("/private").await.text(), get("/private").await.text());
     get("/aged").await;
     let aged = get("/aged").await;
-    assert_eq!((aged.cache_status(), aged.header("age")), ("stampede; hit; ttl=29", "70"));
+    assert!(aged.is_fresh_of(Duration::from_secs(30)), "{}", aged.cache_status());
+    assert!((70..85).contains(&aged.header("age").parse().unwrap()), "{}", aged.header("age"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use stampede::Store;
 use stampede::http::CacheLayer;
 use tokio::task::JoinSet;
 
-use crate::harness::{Origin, Read, Server, TTL, chunk, fed, numbered, request};
+use crate::harness::{Origin, Read, Server, TTL, chunk, fed, numbered, request, until};
 
 /// So many requests for `/`, a hundred on each connection.
 async fn crowd(server: &Arc<Server>, callers: usize) -> JoinSet<Read> {
@@ -66,29 +66,31 @@ async fn a_thousand_callers_of_a_503_are_one_run() {
 /// Seen in other layers: 64 runs at once at each expiry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repro_an_expiry_under_load_is_more_than_one_run() {
+    const CALLERS: u64 = 64;
+    const RUNS: usize = 5;
+    // On the real clock, for the sockets are real.
     const TTL: Duration = Duration::from_millis(100);
+    let store = Store::builder().build();
     let runs: Arc<Mutex<Vec<[Instant; 2]>>> = Arc::default();
     let page = {
-        let runs = Arc::clone(&runs);
+        let (runs, store) = (Arc::clone(&runs), store.clone());
         move || async move {
             let start = Instant::now();
-            // On the real clock, for the sockets are real: a handler that takes its time.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            // Nobody is answered before all have asked.
+            until(|| store.stats().waiting == CALLERS).await;
             runs.lock().unwrap().push([start, Instant::now()]);
             "page"
         }
     };
-    let store = Store::builder().build();
     let app = Router::new().route("/", get(page)).layer(CacheLayer::new(TTL).store(&store));
     let server = Arc::new(Server::of(app).await);
-    let end = Instant::now() + 12 * TTL;
     let mut callers = JoinSet::new();
-    for _ in 0..64 {
-        let server = Arc::clone(&server);
+    for _ in 0..CALLERS {
+        let (server, runs) = (Arc::clone(&server), Arc::clone(&runs));
         callers.spawn(async move {
             let mut client = server.connect().await;
             let mut calls = 0;
-            while Instant::now() < end {
+            while runs.lock().unwrap().len() < RUNS {
                 let host = server.addr.to_string();
                 let request = request("GET", "/", &[("host", &host)]).body(Full::default()).unwrap();
                 client.ready().await.unwrap();
@@ -105,63 +107,65 @@ async fn repro_an_expiry_under_load_is_more_than_one_run() {
         let [[_, end], [start, _]] = [pair[0], pair[1]];
         assert!(start.saturating_duration_since(end) >= TTL, "a run began while the last response was fresh");
     }
-    assert!((3..=12).contains(&runs.len()), "{} runs", runs.len());
-    assert_eq!(store.stats().calls.total(), calls);
-    assert_eq!(store.stats().runs.total(), runs.len() as u64);
+    let stats = store.stats();
+    assert_eq!((runs.len(), stats.runs.total(), stats.calls.total()), (RUNS, RUNS as u64, calls));
+    assert_eq!((stats.calls.miss, stats.calls.coalesced), (RUNS as u64, RUNS as u64 * (CALLERS - 1)));
 }
 
 /// Seen in other layers: the first byte comes when the last one is ready.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn repro_the_first_byte_of_a_stream_of_a_second_waits_for_the_last() {
-    /// A body that notes when its first byte is written, and goes on for a second.
-    fn stream(first: Arc<Mutex<Option<Instant>>>) -> Body {
-        let (feed, body) = fed();
-        tokio::spawn(async move {
-            *first.lock().unwrap() = Some(Instant::now());
-            for n in 0..10 {
-                feed.send(vec![b'0' + n; 100]);
-                // On the real clock: it is a stream of a second.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        });
-        Body::new(body)
-    }
-    let mut delays = Vec::new();
-    for _ in 0..3 {
-        let wrote: Arc<Mutex<Option<Instant>>> = Arc::default();
-        let origin = Origin::gated({
-            let wrote = Arc::clone(&wrote);
-            move |_, _| axum::response::Response::new(stream(Arc::clone(&wrote)))
-        });
-        let server = Arc::new(origin.serve(CacheLayer::new(TTL)).await);
-        let reader = || {
-            let server = Arc::clone(&server);
-            tokio::spawn(async move {
-                let mut response = server.begin(request("GET", "/", &[])).await;
-                let text = chunk(response.body_mut()).await.unwrap();
-                let first = Instant::now();
-                assert_eq!(text[0], b'0');
-                let rest = crate::harness::read(response).await.unwrap().body.len();
-                (first, Instant::now(), text.len() + rest)
-            })
-        };
-        let leader = reader();
-        server.waiting(1).await;
-        let follower = reader();
-        server.waiting(2).await;
-        origin.open_gate(1);
-        let (leader, follower) = (leader.await.unwrap(), follower.await.unwrap());
-        let wrote = wrote.lock().unwrap().expect("a first byte");
-        for (_, last, len) in [leader, follower] {
-            assert!(last - wrote >= Duration::from_millis(900), "a stream of a second");
-            assert_eq!(len, 1000);
+async fn repro_the_first_byte_of_a_stream_waits_for_the_last() {
+    const SOON: Duration = Duration::from_millis(5);
+    const ROUNDS: usize = 50;
+    let mut best = [Duration::MAX; 2];
+    // The best of some rounds for each, for the machine may have other things to do.
+    for _ in 0..ROUNDS {
+        let delays = delays_of_first_bytes().await;
+        best = [best[0].min(delays[0]), best[1].min(delays[1])];
+        if best.iter().all(|delay| *delay < SOON) {
+            return;
         }
-        delays.push([leader.0 - wrote, follower.0 - wrote]);
-        assert_eq!(origin.runs(), 1);
     }
-    // The best of three for each, for the machine may have other things to do.
-    for who in 0..2 {
-        let best = delays.iter().map(|delays| delays[who]).min();
-        assert!(best < Some(Duration::from_millis(5)), "{delays:?}");
+    panic!("the leader and the follower have waited for at least {best:?}");
+}
+
+/// How long after the handler has written its first byte a leader and a follower have it. The next one is not written before
+/// that, however long it takes.
+async fn delays_of_first_bytes() -> [Duration; 2] {
+    let (feed, body) = fed();
+    let parts = Mutex::new(Some((feed.clone(), body)));
+    let wrote: Arc<Mutex<Option<Instant>>> = Arc::default();
+    let origin = Origin::gated({
+        let wrote = Arc::clone(&wrote);
+        move |_, _| {
+            let (feed, body) = parts.lock().unwrap().take().expect("one run");
+            *wrote.lock().unwrap() = Some(Instant::now());
+            feed.send("first, ");
+            axum::response::Response::new(Body::new(body))
+        }
+    });
+    let server = Arc::new(origin.serve(CacheLayer::new(TTL)).await);
+    let reader = || {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move {
+            let mut response = server.begin(request("GET", "/", &[])).await;
+            assert_eq!(chunk(response.body_mut()).await.unwrap(), "first, ");
+            (Instant::now(), response)
+        })
+    };
+    let leader = reader();
+    server.waiting(1).await;
+    let follower = reader();
+    server.waiting(2).await;
+    origin.open_gate(1);
+    let readers = [leader.await.unwrap(), follower.await.unwrap()];
+    let wrote = wrote.lock().unwrap().expect("a first byte");
+    feed.send("last");
+    drop(feed);
+    let mut delays = Vec::new();
+    for (first, response) in readers {
+        delays.push(first - wrote);
+        assert_eq!(crate::harness::read(response).await.unwrap().text(), "last");
     }
+    [delays[0], delays[1]]
 }

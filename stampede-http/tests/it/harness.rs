@@ -31,6 +31,9 @@ use tokio::task::JoinHandle;
 /// As long as nothing is meant to expire.
 pub(crate) const TTL: Duration = Duration::from_hours(1);
 
+/// What takes longer than this does not come at all, however busy the machine is.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// A handler that counts its runs and answers when it is let.
 #[derive(Clone)]
 pub(crate) struct Origin(Arc<Inner>);
@@ -132,6 +135,12 @@ impl Read {
     pub(crate) fn cache_status(&self) -> &str {
         self.header("cache-status")
     }
+
+    /// Whether it is from the store, and has not yet spent half of a TTL that was this long.
+    pub(crate) fn is_fresh_of(&self, ttl: Duration) -> bool {
+        let left = self.cache_status().split_once("; hit; ttl=").and_then(|(_, left)| left.parse().ok());
+        left.is_some_and(|left| (ttl.as_secs() / 2..ttl.as_secs()).contains(&left))
+    }
 }
 
 impl Server {
@@ -183,7 +192,8 @@ impl Server {
         let mut client = self.connect().await;
         let host = self.addr.to_string();
         let request = request.header("host", host).body(Full::new(Bytes::from_static(body.as_bytes())));
-        client.send_request(request.expect("a request")).await.expect("a response")
+        let response = client.send_request(request.expect("a request"));
+        tokio::time::timeout(PATIENCE, response).await.expect("a head in time").expect("a response")
     }
 
     pub(crate) async fn send(&self, request: http::request::Builder) -> Read {
@@ -229,9 +239,14 @@ pub(crate) fn request(method: &str, path: &str, lines: &[(&str, &str)]) -> http:
 
 /// Waits until something holds, which it does sooner or later.
 pub(crate) async fn until(holds: impl Fn() -> bool) {
+    until_asked(|| std::future::ready(holds())).await;
+}
+
+/// The same, where to find out takes a request.
+pub(crate) async fn until_asked<F: Future<Output = bool>>(holds: impl Fn() -> F) {
     let patience = std::time::Instant::now();
-    while !holds() {
-        assert!(patience.elapsed() < Duration::from_secs(30), "what was waited for has not come");
+    while !holds().await {
+        assert!(patience.elapsed() < PATIENCE, "what was waited for has not come");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -290,7 +305,7 @@ pub(crate) fn streaming(bodies: Vec<Fed>, lines: &'static [(&'static str, &'stat
 
 /// The next bytes of a body that is being read.
 pub(crate) async fn chunk(body: &mut Incoming) -> Result<Bytes, hyper::Error> {
-    match body.frame().await {
+    match tokio::time::timeout(PATIENCE, body.frame()).await.expect("bytes in time") {
         Some(frame) => Ok(frame?.into_data().unwrap_or_default()),
         None => Ok(Bytes::new()),
     }
