@@ -18,6 +18,7 @@ use crate::exchange::Answer;
 use crate::headers::Names;
 use crate::key::{Class, RequestKey, url};
 use crate::marks::Marks;
+use crate::under_way::UnderWay;
 
 pub(crate) type Responses = Cache<Answer, (Timeout, CircuitOpen)>;
 
@@ -60,6 +61,7 @@ pub(crate) struct Config {
 pub(crate) struct Bound {
     responses: OnceLock<Responses>,
     marks: OnceLock<Marks>,
+    under_way: UnderWay,
 }
 
 impl Clone for Bound {
@@ -125,6 +127,10 @@ impl Config {
 
     pub(crate) fn marks(&self) -> &Marks {
         self.bound.marks.get_or_init(Marks::new)
+    }
+
+    pub(crate) fn under_way(&self) -> &UnderWay {
+        &self.bound.under_way
     }
 
     /// How long a handler may take, its body included.

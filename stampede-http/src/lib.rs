@@ -69,11 +69,14 @@
 //! [yours](CacheLayer::personal_headers)). `Age` and `Cache-Status` (RFC 9211) say where a response comes from:
 //! `stampede; hit; ttl=4`, `stampede; fwd=miss; stored`, `stampede; fwd=miss; collapsed; stored`, `stampede; fwd=bypass`.
 //!
+//! `Access-Control-*` reaches others only where it is the same for them: with `Access-Control-Allow-Origin: *` and without
+//! credentials, or where [`vary_on`](CacheLayer::vary_on) puts `Origin` into the key. Otherwise the response is personal.
+//!
 //! # Memory
 //!
 //! A stored response weighs about as many units as it takes bytes, its share of tables included, so a store with a `max_weight` is bounded in bytes; without
-//! one, by its entries times [`max_body`](CacheLayer::max_body). What is on its way is bounded by that per run. URLs are
-//! remembered as personal in a fixed 32 KiB.
+//! one, by its entries times [`max_body`](CacheLayer::max_body). What is on its way is bounded by that per run, and is shared
+//! also where the store has no room for it. URLs are remembered as personal in a fixed 32 KiB.
 //!
 //! # Deployment caveats
 //!
@@ -114,6 +117,7 @@ mod status;
 mod stream;
 #[cfg(feature = "tier")]
 mod travel;
+mod under_way;
 mod validators;
 mod verdict;
 mod voiding;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use http::{Request, Response, response};
 use http_body::Body;
-use stampede_runtime::__hosting::{Fence, Hosted, Options, Tag, put_unless_voided};
+use stampede_runtime::__hosting::{Fence, Hosted, Options, Tag, fence, put_unless_voided};
 use stampede_runtime::{CircuitOpen, Timeout};
 use tokio::time::{Instant, timeout_at};
 
@@ -26,6 +26,7 @@ use crate::fill::Fill;
 use crate::inner::Inner;
 use crate::key::{Class, RequestKey};
 use crate::stream::{PATIENCE, Stream};
+use crate::under_way::Listed;
 use crate::verdict::{Terms, Verdict, judge};
 
 /// Why there is no answer to be stored.
@@ -106,6 +107,8 @@ impl<S: Inner<B>, B> Job<S, B, S::Body, S::Error> {
     async fn run_until(mut self, deadline: Instant) -> Result<Answer, Failure> {
         let id = RunId::next();
         let hosted = Hosted::enter(&self.config.store());
+        let since = fence(self.config.responses(), &*self.key);
+        self.config.under_way().forget(&self.key);
         let (service, request) = (&mut self.service, self.request);
         let outcome = service.call(request).await;
         drop(self.service);
@@ -162,7 +165,8 @@ impl<S: Inner<B>, B> Job<S, B, S::Body, S::Error> {
             hosted.grow();
             let (head_of_all, born) = (clone_of(&head), Instant::now());
             Slot::put(&slot, id, Mine::Head(head, Reader::new(&exchange)));
-            Later { config, hosted, key, head: head_of_all, run: id, terms, born, deadline }.begin(fill);
+            let listed = since.map(|since| Listed::new(&config, &key, &exchange, since));
+            Later { config, hosted, key, head: head_of_all, run: id, terms, born, deadline }.begin(fill, listed);
         }
         if failed { Err(Failure::Response(exchange)) } else { Ok(Answer::Shared(exchange)) }
     }
@@ -240,7 +244,7 @@ struct Later {
 impl Later {
     /// Has the body moved on by a task of its own. Says how long the response is to be stored meanwhile: until the task
     /// says otherwise.
-    fn begin<B>(self, mut fill: Fill<B>)
+    fn begin<B>(self, mut fill: Fill<B>, listed: Option<Listed>)
     where
         B: Body + Send + 'static,
         B::Data: Send,
@@ -258,8 +262,10 @@ impl Later {
             self.hosted.limit_windows(stale_while_revalidate, stale_if_error);
             self.hosted.store_for(self.config.run_limit() + Duration::from_secs(1));
         }
+        let listed = listed.filter(|_| !self.hosted.said_no_cache());
         tokio::spawn(async move {
             let mut settling = Settling {
+                listed,
                 options: self.config.options.clone(),
                 hosted: self.hosted.clone(),
                 run: self.run,
@@ -286,6 +292,7 @@ impl Later {
                         // Nobody is to begin any more, but for those who waited for the head.
                         settling.wait().await;
                         settling.settle();
+                        settling.listed = None;
                     }
                     Err(_) if patience < self.deadline && !stream.is_unread() => unread = None,
                     Err(_) => {
@@ -306,6 +313,8 @@ impl Later {
 
 /// Says in the end what has become of a response, also if its task is dropped.
 struct Settling {
+    /// Dropped after what is stored has been settled.
+    listed: Option<Listed>,
     hosted: Hosted,
     options: Options<Answer>,
     run: RunId,

@@ -105,6 +105,13 @@ where
         } else {
             config.responses()
         };
+        if let Some(exchange) = config.under_way_for(&key)
+            && let Some(reader) = Reader::new(&exchange)
+        {
+            __hosting::count_coalesced(config.responses());
+            let did = Did::Collapse { stored: exchange.stored };
+            return Ok(answer::shared(&exchange, reader, None, &parts, did, &config));
+        }
         // For a run, if there has to be one.
         let mut slot: Option<Arc<Slot<S::Body, S::Error>>> = None;
         let spare = Arc::new(Mutex::new(Some((service, body))));

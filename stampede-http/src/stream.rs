@@ -146,6 +146,12 @@ impl Stream {
         self.whole.get().is_none() && matches!(self.lock().end, Some(Err(_)))
     }
 
+    /// Whether there is more to come, of a body that is kept from its start.
+    pub(crate) fn is_growing(&self) -> bool {
+        let state = self.lock();
+        state.end.is_none() && !state.outgrown
+    }
+
     pub(crate) fn has_outgrown(&self) -> bool {
         self.whole.get().is_none() && self.lock().outgrown
     }

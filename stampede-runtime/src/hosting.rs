@@ -49,6 +49,11 @@ pub fn count_bypass<V: Value, X>(cache: &Cache<V, X>) {
     cache.store.flights().call_ended(cache.id.space, Outcome::Bypass, Since::default());
 }
 
+/// Counts a call that was answered by what a run had left to grow.
+pub fn count_coalesced<V: Value, X>(cache: &Cache<V, X>) {
+    cache.store.flights().call_ended(cache.id.space, Outcome::Coalesced, Since::default());
+}
+
 /// What `take` makes of the value under a key that is fresh: the answer to a call, which is counted. `take` is told whether a
 /// refresh is due. `None` if there is no such value, the store is switched off, or a wrapper wishes for something else.
 pub fn hit<V: Value, X, K: Serialize + ?Sized, T>(
@@ -85,17 +90,28 @@ pub fn count_own_run<V: Value, X>(cache: &Cache<V, X>) {
 }
 
 /// The moment before which a value has to be known that is going to be stored by [`put_unless_voided`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Fence {
     voided: usize,
     epoch: u64,
+    /// The last tag that was voided.
+    tag: u64,
 }
 
 /// What was voided under a key before now was voided before the value began.
 pub fn fence<V: Value, X, K: Serialize + ?Sized>(cache: &Cache<V, X>, key: &K) -> Option<Fence> {
     let key = encode(cache.id.space, key).ok()?;
     let flights = cache.store.flights();
-    Some(Fence { voided: flights.voided(&key), epoch: cache.store.epoch() })
+    Some(Fence { voided: flights.voided(&key), epoch: cache.store.epoch(), tag: cache.store.tags().latest() })
+}
+
+/// Whether this call may be answered by a run that began at the fence: neither its key has been voided since (nor another of
+/// the same shard, nor any tag), nor does a wrapper or the store's switch wish for something else.
+pub fn may_join<V: Value, X, K: Serialize + ?Sized>(cache: &Cache<V, X>, key: &K, since: &Fence) -> bool {
+    let Fence { voided, epoch, tag } = *since;
+    matches!(context::mode(), Mode::Normal | Mode::NoStale)
+        && !cache.store.is_bypassed()
+        && fence(cache, key).is_some_and(|now| (now.voided, now.epoch, now.tag) == (voided, epoch, tag))
 }
 
 /// Stores a value that no run of the cache has made, unless its key has been voided since the fence (or another of the same

@@ -65,7 +65,8 @@ pub use wrappers::{Wrapped, fresh, no_stale, uncached};
 #[doc(hidden)]
 pub mod __hosting {
     pub use crate::hosting::{
-        Fence, Hosted, Tag, cache, count_bypass, count_own_run, fence, hit, name, put_unless_voided, store,
+        Fence, Hosted, Tag, cache, count_bypass, count_coalesced, count_own_run, fence, hit, may_join, name,
+        put_unless_voided, store,
     };
     pub use crate::policy::Options;
     pub use crate::remote::Identity;

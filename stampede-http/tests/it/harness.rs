@@ -180,7 +180,8 @@ impl Server {
     pub(crate) async fn send_h2(&self, client: &mut http2::SendRequest<Full<Bytes>>, method: &str, path: &str) -> Read {
         let uri = format!("http://{}{path}", self.addr);
         let request = request(method, &uri, &[]).version(http::Version::HTTP_2).body(Full::default());
-        read(client.send_request(request.expect("a request")).await.expect("a response")).await.expect("a body")
+        let response = tokio::time::timeout(PATIENCE, client.send_request(request.expect("a request")));
+        read(response.await.expect("a head in time").expect("a response")).await.expect("a body")
     }
 
     /// The head of the response; the body is yet to be read.

@@ -1,5 +1,6 @@
 //! Bodies on their way: to the leader and to followers, at their own pace, whole or not at all.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use stampede::http::CacheLayer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Origin, TTL, chunk, fed, read, request, streaming, until, until_asked};
+use crate::harness::{Origin, Server, TTL, chunk, fed, read, request, streaming, until, until_asked};
 
 /// Seen in other layers: the first byte comes when the last one is ready. (How soon it comes, `crowds.rs` asks.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -358,4 +359,44 @@ async fn a_run_that_nobody_waits_for_streams_to_those_who_come_nevertheless() {
     feed.send("two");
     drop(feed);
     assert_eq!(late.into_body().collect().await.unwrap().to_bytes(), "two");
+}
+
+/// The store may let go of anything, and a body on its way is not run twice for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_on_its_way_that_the_store_has_no_room_for_is_shared_all_the_same() {
+    for (entries, voided) in [(0, false), (2, false), (0, true), (2, true)] {
+        let ((feed, body), (next, next_body)) = (fed(), fed());
+        let bodies = std::sync::Mutex::new(VecDeque::from([body, next_body]));
+        let origin = Origin::open(move |run, request| match request.uri().path() {
+            "/stream" => {
+                let body = bodies.lock().unwrap().pop_front().expect("a body for each run");
+                axum::response::Response::new(axum::body::Body::new(body))
+            }
+            _ => crate::harness::numbered(run),
+        });
+        let store = stampede::Store::builder().max_entries(entries).build();
+        let server = Server::of(origin.app().layer(CacheLayer::new(TTL).store(&store).tags(["all"]))).await;
+        let begin = || server.begin(request("GET", "/stream", &[]));
+        let leader = begin().await;
+        // More than there is room for, and wanted more.
+        for n in 0..100 {
+            for _ in 0..3 {
+                server.get(&format!("/{n}")).await;
+            }
+        }
+        let runs = origin.runs();
+        if voided {
+            store.invalidate_tag("all").await;
+        }
+        let follower = begin().await;
+        assert_eq!(origin.runs() - runs, usize::from(voided), "{entries} entries");
+        let status = if voided { "stampede; fwd=miss; stored" } else { "stampede; fwd=miss; collapsed; stored" };
+        assert_eq!(follower.headers()["cache-status"], status, "{entries} entries");
+        feed.send("one");
+        next.send("two");
+        drop((feed, next));
+        assert_eq!(read(leader).await.unwrap().text(), "one");
+        assert_eq!(read(follower).await.unwrap().text(), if voided { "two" } else { "one" });
+        assert_eq!(store.stats().calls.total(), 302);
+    }
 }
