@@ -333,6 +333,7 @@ mod tests {
         for (n, one) in all.iter().enumerate() {
             for other in &all[n + 1..] {
                 assert_ne!(one, other);
+                assert!(one.plain().is_none() || one.plain() != other.plain(), "{one:?} {other:?}");
             }
         }
     }

@@ -76,3 +76,39 @@ impl Drop for Listed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Class;
+    use crate::stream::Stream;
+    use crate::verdict::{Verdict, judge};
+    use bytes::Bytes;
+    use http::{Request, Response};
+
+    #[test]
+    fn the_list_is_as_long_as_there_are_bodies() {
+        let config = Arc::new(Config::new(std::time::Duration::from_secs(1)));
+        let request = Request::get("/").body(()).expect("a request").into_parts().0;
+        let key = Arc::new(config.key(&request, Class::Get, Bytes::new()).into_owned());
+        let head = Response::new(()).into_parts().0;
+        let Verdict::Shared(terms) = judge(&head, &config, None, None) else { panic!("it is for all") };
+        let body = |run| {
+            let stream = Arc::new(Stream::new(1000));
+            let exchange = Arc::new(Exchange::new(run, &head, stream, None, &config, &key, &terms));
+            let since = __hosting::fence(config.responses(), &*key).expect("a fence");
+            (Listed::new(&config, &key, &exchange, since), exchange)
+        };
+        let found = || config.under_way_for(&key).map(|exchange| exchange.run);
+        let (older, younger) = (RunId::next(), RunId::next());
+        let (listed, exchange) = body(older);
+        assert_eq!(found(), Some(older));
+        let (another, other) = body(younger);
+        drop(listed);
+        assert_eq!(found(), Some(younger), "who comes later stays");
+        drop((exchange, other));
+        assert_eq!(found(), None, "the list holds no body");
+        drop(another);
+        assert_eq!(config.under_way().lock().len(), 0);
+    }
+}

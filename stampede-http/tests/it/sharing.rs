@@ -305,5 +305,11 @@ async fn layers_share_by_being_clones_or_by_name() {
     assert_eq!(three.get_with("/", lines).await.text(), "3");
     let read = four.get_with("/", lines).await;
     assert_eq!(read.text(), "3");
+    // Each says of a hit what it has been told to say.
+    let five = Server::of(origin.app().layer(named().x_cache(true))).await;
+    for (server, word) in [(&five, "HIT"), (&four, ""), (&five, "HIT")] {
+        let read = server.get_with("/", lines).await;
+        assert_eq!((read.text(), read.header("x-cache")), ("3", word));
+    }
     assert!(read.is_fresh_of(TTL) && read.cache_status().starts_with("pages; "), "{}", read.cache_status());
 }

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use stampede::http::CacheLayer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tower::{Layer, ServiceExt};
 
-use crate::harness::{Origin, Server, TTL, chunk, fed, read, request, streaming, until, until_asked};
+use crate::harness::{Origin, Server, TTL, chunk, empty, fed, read, request, streaming, until, until_asked};
 
 /// Seen in other layers: the first byte comes when the last one is ready. (How soon it comes, `crowds.rs` asks.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -398,5 +399,32 @@ async fn a_body_on_its_way_that_the_store_has_no_room_for_is_shared_all_the_same
         assert_eq!(read(leader).await.unwrap().text(), "one");
         assert_eq!(read(follower).await.unwrap().text(), if voided { "two" } else { "one" });
         assert_eq!(store.stats().calls.total(), 302);
+    }
+}
+
+#[tokio::test]
+async fn nobody_follows_a_body_on_its_way_after_a_fresh_one_was_asked_for() {
+    let (mut feeds, bodies): (VecDeque<_>, VecDeque<_>) = (0..3).map(|_| fed()).unzip();
+    for (run, feed) in feeds.iter().enumerate() {
+        feed.send(run.to_string());
+    }
+    // The first one is on its way, and the others are whole.
+    let under_way = feeds.pop_front();
+    drop(feeds);
+    let bodies = Arc::new(std::sync::Mutex::new(bodies));
+    let inner = tower::service_fn(move |_: http::Request<Empty<Bytes>>| {
+        let body = bodies.lock().unwrap().pop_front().expect("a body for each run");
+        std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(body)))
+    });
+    let store = stampede::Store::builder().max_entries(0).build();
+    let service = CacheLayer::new(TTL).store(&store).layer(inner);
+    let get = || async { service.clone().oneshot(empty("GET", "/", &[])).await.unwrap() };
+    let (leader, follower) = (get().await, get().await);
+    assert_eq!(read(stampede::fresh(get()).await).await.unwrap().text(), "1");
+    let later = get().await;
+    drop(under_way);
+    assert_eq!(read(later).await.unwrap().text(), "2");
+    for reader in [leader, follower] {
+        assert_eq!(read(reader).await.unwrap().text(), "0");
     }
 }
