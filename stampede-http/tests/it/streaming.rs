@@ -331,29 +331,25 @@ async fn small_pieces_of_a_body_are_not_taken_for_a_large_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_nobody_waits_for_streams_to_those_who_come_nevertheless() {
     let (feed, body) = fed();
-    let (gate, body) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(std::sync::Mutex::new(Some(body))));
-    let (asked, polled) = (Arc::clone(&gate), Arc::new(tokio::sync::Notify::new()));
-    let page = {
-        let polled = Arc::clone(&polled);
-        move || async move {
-            asked.acquire().await.unwrap().forget();
-            polled.notify_one();
-            axum::body::Body::new(body.lock().unwrap().take().expect("one run"))
+    let (body, asked) = (std::sync::Mutex::new(Some(body)), Arc::new(tokio::sync::Notify::new()));
+    let origin = Origin::gated({
+        let asked = Arc::clone(&asked);
+        move |_, _| {
+            asked.notify_one();
+            axum::response::Response::new(axum::body::Body::new(body.lock().unwrap().take().expect("one run")))
         }
-    };
-    let store = stampede::Store::builder().build();
-    let app = axum::Router::new().route("/", axum::routing::get(page));
-    let server = Arc::new(crate::harness::Server::of(app.layer(CacheLayer::new(TTL).store(&store))).await);
+    });
+    let server = Arc::new(origin.serve(CacheLayer::new(TTL)).await);
     let leader = tokio::spawn({
         let server = Arc::clone(&server);
         async move { server.begin(request("GET", "/", &[])).await }
     });
-    until(|| store.stats().waiting == 1).await;
+    server.waiting(1).await;
     leader.abort();
-    until(|| store.stats().waiting == 0).await;
+    server.waiting(0).await;
     feed.send("one");
-    gate.add_permits(1);
-    polled.notified().await;
+    origin.open_gate(1);
+    asked.notified().await;
     // There is no more of the body before this has a head.
     let mut late = server.begin(request("GET", "/", &[])).await;
     assert_eq!(chunk(late.body_mut()).await.unwrap(), "one");
