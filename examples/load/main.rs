@@ -5,6 +5,7 @@
 //!
 //! - `--redis`: two servers share a Redis, which is started here, and dies; else they share a tier in memory, and lose that
 //! - `--rate N`: the requests per second that never pause; 1000 unless told
+//! - `--serve ADDRESS`: a page of live charts, and `/metrics` for Prometheus; after the end for as long as you like
 //! - `--json`: a line of JSON four times a second, and the table as the last one, instead of what terminals get
 //! - `--short`: everything once or twice
 //!
@@ -15,7 +16,7 @@
 //! - `origin.rs`: the database, a temporary `SQLite` file that counts its queries
 //! - `tier.rs`, `other.rs`: what the two servers share, and the second one; `lab.rs`: all this together
 //! - `books.rs`: what Prometheus would know; `watch.rs`, `sample.rs`: what is seen of it
-//! - `view.rs`, `report.rs`: what the terminal shows
+//! - `view.rs`, `report.rs`: what the terminal shows; `serve.rs`, `page.html`: what browsers show
 
 mod books;
 mod callers;
@@ -28,15 +29,19 @@ mod other;
 mod phases;
 mod report;
 mod sample;
+mod serve;
 #[path = "../fleet/server.rs"]
 mod server;
 mod tier;
 mod view;
 mod watch;
 
+use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::callers::lock;
@@ -45,6 +50,7 @@ use crate::origin::Mood;
 use crate::phases::Phase;
 use crate::report::Row;
 use crate::sample::Verdict;
+use crate::serve::Page;
 use crate::view::View;
 use crate::watch::{Board, INTERVAL, Watch};
 
@@ -60,6 +66,7 @@ struct Arguments {
     is_redis: bool,
     is_json: bool,
     rate: Option<u32>,
+    serve: Option<SocketAddr>,
 }
 
 impl Arguments {
@@ -75,8 +82,13 @@ impl Arguments {
                     let rate = words.next().and_then(|rate| rate.parse().ok()).filter(|rate| *rate > 0);
                     arguments.rate = Some(rate.ok_or("`--rate` takes a number of requests per second, above 0")?);
                 }
+                "--serve" => {
+                    let address = words.next().and_then(|address| address.parse().ok());
+                    arguments.serve = Some(address.ok_or("`--serve` takes an address such as 127.0.0.1:9000")?);
+                }
                 other => {
-                    return Err(format!("there is no `{other}`; write --redis, --rate N, --json or --short").into());
+                    let there_is = "write --redis, --rate N, --serve ADDRESS, --json or --short";
+                    return Err(format!("there is no `{other}`; {there_is}").into());
                 }
             }
         }
@@ -96,6 +108,13 @@ async fn main() -> Result<(), BoxError> {
 /// Tells the story, and shows it meanwhile.
 async fn show(arguments: &Arguments) -> Result<(), BoxError> {
     let lab = Lab::open(arguments.is_short, arguments.is_redis, arguments.rate.unwrap_or(RATE)).await?;
+    let page = match arguments.serve {
+        Some(address) => Some(Page::start(address, lab.books.0.clone()).await?),
+        None => None,
+    };
+    if let Some(page) = &page {
+        eprintln!("live on http://{}/", page.address());
+    }
     let phases: Arc<[Phase]> = phases::all(&lab).into();
     let board = Board::default();
     let mut watch = Watch::new(&lab, &phases, &board);
@@ -105,6 +124,9 @@ async fn show(arguments: &Arguments) -> Result<(), BoxError> {
         match &mut view {
             Some(view) => view.draw(&sample),
             None => println!("{}", serde_json::json!(sample)),
+        }
+        if let Some(page) = &page {
+            page.show(&sample);
         }
     };
     let mut ticks = interval(INTERVAL);
@@ -125,6 +147,13 @@ async fn show(arguments: &Arguments) -> Result<(), BoxError> {
         println!("{}", serde_json::json!({ "table": rows, "held": held }));
     } else {
         report::table(&rows);
+    }
+    if let Some(page) = page {
+        if std::io::stdin().is_terminal() {
+            eprintln!("still on http://{}/ until you press Enter", page.address());
+            tokio::io::stdin().read_u8().await?;
+        }
+        page.finish().await;
     }
     if held { Ok(()) } else { Err("a claim is broken".into()) }
 }

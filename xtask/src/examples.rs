@@ -15,8 +15,8 @@ use crate::process;
 
 /// Time that one example may take. They take seconds; the rest is for slow machines.
 const LIMIT: Duration = Duration::from_mins(2);
-/// Those that have a short form, by the argument `--short`.
-const SHORTENED: &[&str] = &["fleet"];
+/// Those that have a short form, by its arguments.
+const SHORTENED: &[(&str, &[&str])] = &[("fleet", &["--short"]), ("load", &["--short", "--redis"])];
 /// Lines of a failed example's output that are shown.
 const TAIL: usize = 40;
 
@@ -43,8 +43,8 @@ pub(crate) fn run_all() -> Result<(), String> {
         let start = Instant::now();
         let log = logs.join(format!("example-{name}.log"));
         let mut command = process::program(path);
-        if SHORTENED.contains(&name.as_str()) {
-            command.arg("--short");
+        if let Some((_, arguments)) = SHORTENED.iter().find(|(shortened, _)| shortened == name) {
+            command.args(*arguments);
         }
         run(&mut command, &log, LIMIT).map_err(|error| format!("example `{name}` {error}"))?;
         println!("example {name}: {:.1} s", start.elapsed().as_secs_f64());

@@ -17,6 +17,8 @@ Usage: cargo xtask <command>
 
 Commands:
   test             everything a change must pass, in order, up to the first failure
+  demo [args]...   the load test, for two minutes, with a Redis that dies and a page of live charts; arguments such as
+                   --rate N and --serve ADDRESS go to it
   bench [args]...  the benchmarks, in release; arguments such as --quick go to them
   soak [args]...   everything at once under real threads for a minute; --seconds N and --seed S go to it
   deny             licenses, advisories and sources of the dependencies (needs cargo-deny)
@@ -41,6 +43,7 @@ fn dispatch(args: &[&str]) -> Result<(), String> {
             Ok(())
         }
         ["test"] => steps::run(steps::STEPS),
+        ["demo", args @ ..] => demo(args),
         ["bench", args @ ..] => bench(args),
         ["soak", args @ ..] => soak(args),
         ["deny"] => deny(),
@@ -48,9 +51,17 @@ fn dispatch(args: &[&str]) -> Result<(), String> {
             Err(format!("`{command}` takes no arguments; run it without `{extra}`"))
         }
         [unknown, ..] => Err(format!(
-            "there is no command `{unknown}`; write `test`, `bench`, `soak` or `deny`, or `help` for what they do"
+            "there is no command `{unknown}`; write `test`, `demo`, `bench`, `soak` or `deny`, or `help` for what they do"
         )),
     }
+}
+
+/// What it needs is installed first. The address of the page is printed, and is always the same unless told.
+fn demo(args: &[&str]) -> Result<(), String> {
+    prerequisites::provide_servers()?;
+    let page: &[&str] = if args.contains(&"--serve") { &[] } else { &["--serve", "127.0.0.1:9000"] };
+    let line = "cargo run --release -p stampede-rs --all-features --example load -- --redis";
+    process::run_with_args(line, &[page, args].concat())
 }
 
 fn bench(args: &[&str]) -> Result<(), String> {

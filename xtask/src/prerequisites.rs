@@ -11,16 +11,22 @@ struct Tool {
     why: &'static str,
 }
 
+const CC: Tool = Tool { command: "cc", debian: "gcc libc6-dev", why: "rusqlite compiles the SQLite it bundles" };
+const REDIS: Tool = Tool {
+    command: "redis-server",
+    debian: "redis-server",
+    why: "the tests of the Redis tier, and the load test, start their own, 7.0 or later",
+};
+
 const TOOLS: &[Tool] = &[
-    Tool { command: "cc", debian: "gcc libc6-dev", why: "rusqlite compiles the SQLite it bundles" },
-    Tool {
-        command: "redis-server",
-        debian: "redis-server",
-        why: "the tests of the Redis tier start their own, 7.0 or later",
-    },
+    CC,
+    REDIS,
     Tool { command: "prometheus", debian: "prometheus", why: "a test asks it what dashboard and alerts ask" },
     Tool { command: "redis-sentinel", debian: "redis-sentinel", why: "the tests of the Redis tier fail over" },
 ];
+
+/// What the load test needs.
+const SERVERS: &[Tool] = &[CC, REDIS];
 
 /// What measures the HTTP layer.
 const METERS: &[Tool] = &[
@@ -45,6 +51,11 @@ pub(crate) fn provide() -> Result<(), String> {
     }
     miri::provide();
     provide_tools(TOOLS)
+}
+
+/// Finds what the load test needs, and installs what is missing.
+pub(crate) fn provide_servers() -> Result<(), String> {
+    provide_tools(SERVERS)
 }
 
 /// The same for what the benchmarks of the HTTP layer need.
