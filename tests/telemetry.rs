@@ -286,6 +286,18 @@ async fn the_hook() {
     let opened = |event: &Event| matches!(event, Event::Breaker { cache: "hook", state: BreakerState::Open, .. });
     assert!(events.iter().any(ended) && events.iter().any(opened), "{events:?}");
 
+    // Each change is told once, also where the tier is asked first.
+    tokio::time::sleep(SECOND).await;
+    let far: Cache<u64, CircuitOpen> = Cache::builder("far").breaker(1, SECOND).remote().store(&store).build();
+    assert!(far.try_get_with(&1, || async { Err::<u64, _>(CircuitOpen) }).await.is_err());
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(far.try_get_with(&1, run).await, Ok(1));
+    let changes = take().into_iter().filter_map(|event| match event {
+        Event::Breaker { state, .. } => Some(state),
+        _ => None,
+    });
+    assert_eq!(changes.collect::<Vec<_>>(), [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed]);
+
     tier.set_fault(Fault::Failing);
     for _ in 0..3 {
         store.invalidate_tag("any").await;

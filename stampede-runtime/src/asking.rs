@@ -268,14 +268,17 @@ impl State {
         let remote = ticket.remote(&rules);
         let mut permit = None;
         let look = || {
-            ticket.look_again(kind).or_else(|| match ticket.tally.permit(&ticket.key, ticket.name, &rules) {
-                // Whether a run is needed is for the remote tier to say first.
-                _ if remote.is_some() => None,
-                Ok(leave) => {
-                    permit = leave;
-                    None
+            ticket.look_again(kind).or_else(|| {
+                if remote.is_some() {
+                    return None; // whether a run is needed is for the remote tier to say first
                 }
-                Err(Refusal) => Some(Found::Refusal),
+                match ticket.tally.permit(&ticket.key, ticket.name, &rules) {
+                    Ok(leave) => {
+                        permit = leave;
+                        None
+                    }
+                    Err(Refusal) => Some(Found::Refusal),
+                }
             })
         };
         let admission = ticket.store().flights().admit(ticket.request(&rules), look);
