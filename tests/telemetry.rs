@@ -288,8 +288,10 @@ async fn the_hook() {
 
     // Each change is told once, also where the tier is asked first.
     tokio::time::sleep(SECOND).await;
-    let far: Cache<u64, CircuitOpen> = Cache::builder("far").breaker(1, SECOND).remote().store(&store).build();
-    assert!(far.try_get_with(&1, || async { Err::<u64, _>(CircuitOpen) }).await.is_err());
+    let far: Cache<u64, CircuitOpen> =
+        Cache::builder("far").ttl(SECOND).breaker(1, SECOND).remote().store(&store).build();
+    let fails = || async { Err::<u64, Box<dyn std::error::Error + Send + Sync>>("no".into()) };
+    assert!(far.try_get_with(&1, fails).await.is_err());
     tokio::time::sleep(SECOND).await;
     assert_eq!(far.try_get_with(&1, run).await, Ok(1));
     let changes = take().into_iter().filter_map(|event| match event {

@@ -138,7 +138,7 @@ impl Lab {
 
     /// How often a phase is to show what it shows, by number, with a pause after each.
     pub(crate) fn rounds(&self) -> u32 {
-        if self.is_short { 2 } else { 10 }
+        if self.is_short { 2 } else { 12 }
     }
 
     /// The pause after a round, of which this is one.
@@ -149,7 +149,7 @@ impl Lab {
 
     /// How long a phase goes on that goes on for a time.
     pub(crate) fn spell(&self) -> Duration {
-        Duration::from_millis(if self.is_short { 600 } else { 5_000 })
+        Duration::from_millis(if self.is_short { 600 } else { 6_000 })
     }
 
     /// Waits until this is so.
@@ -186,6 +186,11 @@ impl Finding {
     pub(crate) fn check(&mut self, holds: bool, what: impl Display) {
         self.held &= holds;
         self.measured.push(if holds { what.to_string() } else { format!("NOT: {what}") });
+    }
+
+    /// A figure that nothing is claimed of.
+    pub(crate) fn note(&mut self, what: impl Into<String>) {
+        self.measured.push(what.into());
     }
 
     pub(crate) fn broken(why: impl Display) -> Self {

@@ -1,8 +1,8 @@
 //! The sustained load: an open loop. Each request is due at a time that depends on nothing but the rate, and its latency
 //! counts from then: if the machine is late, or an answer slow, the requests behind it are charged for it as well.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ pub(crate) struct Load {
     answered: AtomicU64,
     /// Since the last look.
     latest: Mutex<Histogram<u32>>,
-    is_over: AtomicBool,
+    ends: OnceLock<Instant>,
     sender: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -69,7 +69,7 @@ impl Load {
             late: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             latest: Mutex::new(histogram()),
-            is_over: AtomicBool::new(false),
+            ends: OnceLock::new(),
             sender: Mutex::new(None),
         });
         let (sender, runtime) = (Arc::clone(&load), Handle::current());
@@ -90,7 +90,8 @@ impl Load {
         for number in 0.. {
             let due = self.due(number);
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            if self.is_over.load(Ordering::Relaxed) {
+            // What was due before the end is sent, however late.
+            if self.ends.get().is_some_and(|ends| due > *ends) {
                 return;
             }
             if due.elapsed() > LATE {
@@ -123,8 +124,8 @@ impl Load {
 
     /// Ends it: what was sent is still answered.
     pub(crate) async fn end(&self) -> Result<Balance, BoxError> {
-        self.is_over.store(true, Ordering::Relaxed);
-        let (took, answered) = (self.started.elapsed(), self.answered());
+        let (ends, answered) = (*self.ends.get_or_init(Instant::now), self.answered());
+        let took = ends - self.started;
         let sender = lock(&self.sender).take();
         if sender.is_some_and(|sender| sender.join().is_err()) {
             return Err("the load's thread panicked".into());
@@ -132,8 +133,8 @@ impl Load {
         while self.answered() < self.sent.load(Ordering::Relaxed) && self.started.elapsed() < took + PATIENCE {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // What was due by then, in whole requests.
-        let due = u64::try_from(took.as_nanos() * u128::from(self.rate) / 1_000_000_000)?;
+        // The first was due at the start.
+        let due = 1 + u64::try_from(took.as_nanos() * u128::from(self.rate) / 1_000_000_000)?;
         #[expect(clippy::cast_precision_loss, reason = "counts of a test")]
         let achieved = answered as f64 / took.as_secs_f64();
         let sent = self.sent.load(Ordering::Relaxed);

@@ -41,7 +41,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::callers::lock;
@@ -99,14 +98,22 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let arguments = Arguments::read()?;
-    tokio::select! {
-        done = show(&arguments) => done,
-        _ = tokio::signal::ctrl_c() => Err("interrupted".into()), // so that Redis ends, and the file goes
+    let (held, page) = tokio::select! {
+        done = show(&arguments) => done?,
+        _ = tokio::signal::ctrl_c() => return Err("interrupted".into()), // so that Redis ends, and the file goes
+    };
+    if let Some(page) = page {
+        if std::io::stdin().is_terminal() {
+            eprintln!("still on http://{}/ until you stop it", page.address());
+            tokio::signal::ctrl_c().await?;
+        }
+        page.finish().await;
     }
+    if held { Ok(()) } else { Err("a claim is broken".into()) }
 }
 
-/// Tells the story, and shows it meanwhile.
-async fn show(arguments: &Arguments) -> Result<(), BoxError> {
+/// Tells the story, and shows it meanwhile. Says whether all held, and where there is a page about it.
+async fn show(arguments: &Arguments) -> Result<(bool, Option<Page>), BoxError> {
     let lab = Lab::open(arguments.is_short, arguments.is_redis, arguments.rate.unwrap_or(RATE)).await?;
     let page = match arguments.serve {
         Some(address) => Some(Page::start(address, lab.books.0.clone()).await?),
@@ -148,14 +155,7 @@ async fn show(arguments: &Arguments) -> Result<(), BoxError> {
     } else {
         report::table(&rows);
     }
-    if let Some(page) = page {
-        if std::io::stdin().is_terminal() {
-            eprintln!("still on http://{}/ until you press Enter", page.address());
-            tokio::io::stdin().read_u8().await?;
-        }
-        page.finish().await;
-    }
-    if held { Ok(()) } else { Err("a claim is broken".into()) }
+    Ok((held, page))
 }
 
 /// One phase after the other, with the load alone in between.
@@ -179,7 +179,10 @@ async fn tell(lab: Arc<Lab>, phases: Arc<[Phase]>, board: Board) -> Vec<Row> {
         lab.load.desk.origin().set(Mood::Fine); // also if the phase was broken
         let (held, measured) = (finding.held(), finding.measured());
         lock(&board).push(Verdict { name: phase.name, claim: phase.claim.clone(), held, measured });
-        rows.push(Row::of(phase.name, &lab.desks(number)));
+        let desks = lab.desks(number);
+        if !desks.is_empty() {
+            rows.push(Row::of(phase.name, &desks));
+        }
     }
     rows
 }

@@ -40,7 +40,7 @@ impl View {
         } else if self.is_live {
             self.draw_live(sample);
         } else if self.rates.len().is_multiple_of(PER_LINE) {
-            println!("  {:>6.1} s  {} | {}", sample.t, rates(sample), state(sample));
+            println!("  {:>6.1} s  {} | {} | {}", sample.t, rates(sample), latency(&sample.latency_s), state(sample));
         }
         let _ = stdout().flush(); // that progress cannot be shown is no reason to stop
     }

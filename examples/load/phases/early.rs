@@ -78,6 +78,6 @@ pub(super) async fn failing(lab: Arc<Lab>) -> Result<Finding, BoxError> {
     #[expect(clippy::cast_precision_loss, reason = "a handful")]
     let few = failures >= 2 && failures as f64 <= most;
     finding.check(few, format!("{failures} attempts failed in {time:.1?}"));
-    finding.check(true, format!("a new value {:.0?} after", healed.elapsed()));
+    finding.note(format!("a new value {:.0?} after", healed.elapsed()));
     Ok(finding)
 }

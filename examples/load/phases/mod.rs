@@ -36,13 +36,13 @@ pub(crate) fn all(lab: &Lab) -> Vec<Phase> {
         phase("steady hits", "no runs; 99 of 100 answers within 1 ms", |lab| Box::pin(warm::hits(lab))),
         phase("stampede on a cold key", "50 callers, 1 run", |lab| Box::pin(cold::one(lab))),
         phase(
-            "stale while another server has the lease",
+            "stale under a foreign lease",
             "no run of ours; 99 of 100 old answers within 1 ms; then the other's value",
             |lab| Box::pin(lease::held_elsewhere(lab)),
         ),
         phase(
-            "self-fetch: the server that has the lease stands still",
-            "50 callers, 1 run takes over in time; the late value is refused",
+            "self-fetch past a dead lease",
+            "its server stands still: 50 callers, 1 run takes over in time; the late value is refused",
             |lab| Box::pin(lease::taken_over(lab)),
         ),
         phase("XFetch", "each key is renewed before its time; nobody waits", |lab| Box::pin(early::xfetch(lab))),
