@@ -176,10 +176,12 @@ async fn tell(lab: Arc<Lab>, phases: Arc<[Phase]>, board: Board) -> Vec<Row> {
             }
         };
         lab.is_at(1, 1);
-        lab.load.desk.origin().set(Mood::Fine); // also if the phase was broken
         let (held, measured) = (finding.held(), finding.measured());
         lock(&board).push(Verdict { name: phase.name, claim: phase.claim.clone(), held, measured });
         let desks = lab.desks(number);
+        for desk in desks.iter().chain([&lab.load.desk]) {
+            desk.origin().set(Mood::Fine); // also if the phase was broken
+        }
         if !desks.is_empty() {
             rows.push(Row::of(phase.name, &desks));
         }
