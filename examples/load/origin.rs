@@ -142,12 +142,6 @@ impl Origin {
         let _running = Running(running);
         let mut mood = mood.subscribe();
         let is = mood.wait_for(|mood| *mood != Mood::Held).await.map_or(Mood::Fine, |mood| *mood);
-        if !takes.is_zero() {
-            tokio::time::sleep(*takes).await; // a bigger database
-        }
-        if is == Mood::Fails {
-            return Err(Fault::Down);
-        }
         let cache = *cache;
         let sql = "SELECT cents, IFNULL((SELECT edition FROM editions WHERE cache = ?1 AND item = ?2), 0)
                    FROM prices WHERE item = ?2";
@@ -157,7 +151,11 @@ impl Origin {
                 Ok(Price { cents: row.get(0)?, edition: edition.unsigned_abs() })
             })
         };
-        shop.with(read).await
+        let answer = if is == Mood::Fails { Err(Fault::Down) } else { shop.with(read).await };
+        if !takes.is_zero() {
+            tokio::time::sleep(*takes).await; // a bigger database, farther away
+        }
+        answer
     }
 
     /// There is a new edition of an item, and this is its number.
