@@ -88,6 +88,12 @@ impl Lab {
         Ok(Arc::new(Self { is_short, books, tier, store, other, load, breakers, shop, desks, phase, progress }))
     }
 
+    /// Ends Redis, and removes the file: whoever still has a handle to them has it in vain.
+    pub(crate) fn close(&self) -> Result<(), BoxError> {
+        self.shop.remove();
+        self.tier.kill()
+    }
+
     /// A cache that is new in this phase.
     pub(crate) fn desk(&self, cache: &'static str) -> Desk {
         self.slow_desk(cache, Duration::ZERO)

@@ -98,10 +98,13 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let arguments = Arguments::read()?;
-    let (held, page) = tokio::select! {
-        done = show(&arguments) => done?,
-        _ = tokio::signal::ctrl_c() => return Err("interrupted".into()), // so that Redis ends, and the file goes
+    let lab = Lab::open(arguments.is_short, arguments.is_redis, arguments.rate.unwrap_or(RATE)).await?;
+    let shown = tokio::select! {
+        shown = show(&arguments, &lab) => shown,
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     };
+    lab.close()?;
+    let (held, page) = shown?;
     if let Some(page) = page {
         if std::io::stdin().is_terminal() {
             eprintln!("still on http://{}/ until you stop it", page.address());
@@ -113,8 +116,7 @@ async fn main() -> Result<(), BoxError> {
 }
 
 /// Tells the story, and shows it meanwhile. Says whether all held, and where there is a page about it.
-async fn show(arguments: &Arguments) -> Result<(bool, Option<Page>), BoxError> {
-    let lab = Lab::open(arguments.is_short, arguments.is_redis, arguments.rate.unwrap_or(RATE)).await?;
+async fn show(arguments: &Arguments, lab: &Arc<Lab>) -> Result<(bool, Option<Page>), BoxError> {
     let page = match arguments.serve {
         Some(address) => Some(Page::start(address, lab.books.0.clone()).await?),
         None => None,
@@ -122,9 +124,9 @@ async fn show(arguments: &Arguments) -> Result<(bool, Option<Page>), BoxError> {
     if let Some(page) = &page {
         eprintln!("live on http://{}/", page.address());
     }
-    let phases: Arc<[Phase]> = phases::all(&lab).into();
+    let phases: Arc<[Phase]> = phases::all(lab).into();
     let board = Board::default();
-    let mut watch = Watch::new(&lab, &phases, &board);
+    let mut watch = Watch::new(lab, &phases, &board);
     let mut view = (!arguments.is_json).then(View::new);
     let mut show = |held| {
         let sample = watch.look(held);
@@ -138,7 +140,7 @@ async fn show(arguments: &Arguments) -> Result<(bool, Option<Page>), BoxError> {
     };
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut story = tokio::spawn(tell(Arc::clone(&lab), Arc::clone(&phases), Arc::clone(&board)));
+    let mut story = tokio::spawn(tell(Arc::clone(lab), Arc::clone(&phases), Arc::clone(&board)));
     let mut rows = loop {
         tokio::select! {
             rows = &mut story => break rows?,

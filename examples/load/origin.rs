@@ -53,7 +53,7 @@ impl From<CircuitOpen> for Fault {
     }
 }
 
-/// The file. It goes with its last handle.
+/// The file. It goes with its last handle, at the latest.
 #[derive(Clone)]
 pub(crate) struct Shop(Arc<File>);
 
@@ -64,6 +64,12 @@ struct File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl File {
+    fn remove(&self) {
         let _ = fs::remove_file(&self.path); // what is left is in the directory for temporary files
     }
 }
@@ -82,6 +88,11 @@ impl Shop {
              INSERT INTO prices SELECT i, 100 + i * 7 FROM n;"
         ))?;
         Ok(Self(Arc::new(File { connection: Mutex::new(connection), path })))
+    }
+
+    /// Removes the file, whoever still has a handle.
+    pub(crate) fn remove(&self) {
+        self.0.remove();
     }
 
     async fn with<T: Send + 'static>(
