@@ -104,7 +104,7 @@ async fn main() -> Result<(), BoxError> {
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     };
     lab.close()?;
-    let (held, page) = shown?;
+    let (broken, page) = shown?;
     if let Some(page) = page {
         if std::io::stdin().is_terminal() {
             eprintln!("still on http://{}/ until you stop it", page.address());
@@ -112,11 +112,11 @@ async fn main() -> Result<(), BoxError> {
         }
         page.finish().await;
     }
-    if held { Ok(()) } else { Err("a claim is broken".into()) }
+    if broken.is_empty() { Ok(()) } else { Err(format!("broken: {}", broken.join("; ")).into()) }
 }
 
-/// Tells the story, and shows it meanwhile. Says whether all held, and where there is a page about it.
-async fn show(arguments: &Arguments, lab: &Arc<Lab>) -> Result<(bool, Option<Page>), BoxError> {
+/// Tells the story, and shows it meanwhile. Says which claims are broken, and where there is a page about it.
+async fn show(arguments: &Arguments, lab: &Arc<Lab>) -> Result<(Vec<&'static str>, Option<Page>), BoxError> {
     let page = match arguments.serve {
         Some(address) => Some(Page::start(address, lab.books.0.clone()).await?),
         None => None,
@@ -147,7 +147,8 @@ async fn show(arguments: &Arguments, lab: &Arc<Lab>) -> Result<(bool, Option<Pag
             _ = ticks.tick() => show(None),
         }
     };
-    let held = lock(&board).iter().all(|verdict| verdict.held);
+    let broken: Vec<&str> = lock(&board).iter().filter(|verdict| !verdict.held).map(|verdict| verdict.name).collect();
+    let held = broken.is_empty();
     show(Some(held));
 
     rows.push(Row::of("the load", std::slice::from_ref(&lab.load.desk)));
@@ -157,7 +158,7 @@ async fn show(arguments: &Arguments, lab: &Arc<Lab>) -> Result<(bool, Option<Pag
     } else {
         report::table(&rows);
     }
-    Ok((held, page))
+    Ok((broken, page))
 }
 
 /// One phase after the other, with the load alone in between.
