@@ -3,13 +3,12 @@
 #![warn(clippy::disallowed_types)]
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, process};
+use std::{fs, thread};
 
 use axum::Router;
 use axum::routing::get;
@@ -18,109 +17,49 @@ use serde_json::Value;
 use stampede::tier::memory::{Fault, MemoryTier};
 use stampede::{Cache, CircuitOpen, fresh, metrics};
 
+#[path = "observability/prometheus.rs"]
+mod prometheus;
 #[path = "it/stores.rs"]
 mod stores;
 
+use prometheus::Prometheus;
 use stores::Store;
 
 const MS: Duration = Duration::from_millis(1);
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/observability");
 
-/// A Prometheus of our own, that ends with the test.
-struct Prometheus {
-    server: Child,
-    folder: PathBuf,
-    address: SocketAddr,
+/// The rules, but for their patience: what is asked of a minute, and waits for minutes, is asked of seconds here.
+fn impatient(line: &str) -> String {
+    if line.trim_start().starts_with("for: ") { "        for: 500ms".to_owned() } else { line.replace("[1m]", "[2s]") }
 }
 
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
+/// The series that a query comes to, and their values.
+fn query(prometheus: &Prometheus, query: &str) -> Vec<f64> {
+    let Some(answer) = prometheus.ask("query", &[("query", query)]) else { return Vec::new() };
+    assert_eq!(answer["status"], "success", "{query}: {answer}");
+    let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+    series
+        .iter()
+        .filter_map(|series| series["value"][1].as_str()?.parse().ok())
+        .filter(|value: &f64| value.is_finite())
+        .collect()
 }
 
-impl Prometheus {
-    /// One that scrapes `target`, by the rules that we hand out but for their patience.
-    fn start(target: SocketAddr) -> Self {
-        let folder = env::temp_dir().join(format!("stampede-prometheus-{}", process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        let config = fs::read_to_string(format!("{FOLDER}/prometheus/prometheus.yml")).expect("the configuration");
-        let config = config.replace("host.docker.internal:9000", &target.to_string()).replace(": 5s", ": 250ms");
-        fs::write(folder.join("prometheus.yml"), config).expect("written");
-        let rules = fs::read_to_string(format!("{FOLDER}/prometheus/rules.yml")).expect("the rules");
-        // What is asked of a minute, and waits for minutes, is asked of seconds here.
-        let rules: Vec<_> = rules
-            .lines()
-            .map(|line| {
-                if line.trim_start().starts_with("for: ") {
-                    "        for: 500ms".to_owned()
-                } else {
-                    line.replace("[1m]", "[2s]")
-                }
-            })
-            .collect();
-        fs::write(folder.join("rules.yml"), rules.join("\n")).expect("written");
-        let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let address = free.local_addr().expect("an address");
-        drop(free);
-        let server = Command::new("prometheus")
-            .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.join("log")).expect("a log"))
-            .spawn()
-            .expect("`prometheus` starts; on Debian: apt-get install prometheus");
-        Self { server, folder, address }
-    }
+/// The alerts that fire.
+fn firing(prometheus: &Prometheus) -> BTreeSet<String> {
+    let answer = prometheus.ask("alerts", &[]).unwrap_or_default();
+    let alerts = answer["data"]["alerts"].as_array().cloned().unwrap_or_default();
+    let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
+    firing.filter_map(|alert| Some(alert["labels"]["alertname"].as_str()?.to_owned())).collect()
+}
 
-    /// What the API answers; nothing as long as the server is on its way.
-    async fn api(&self, path: &str) -> Option<Value> {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(self.address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address);
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
-    }
-
-    /// The series that a query comes to, and their values.
-    async fn query(&self, query: &str) -> Vec<f64> {
-        let digit = |four: u8| char::from_digit(four.into(), 16).unwrap_or_default();
-        let encoded: String = query.bytes().flat_map(|byte| ['%', digit(byte >> 4), digit(byte & 15)]).collect();
-        let Some(answer) = self.api(&format!("/api/v1/query?query={encoded}")).await else { return Vec::new() };
-        assert_eq!(answer["status"], "success", "{query}: {answer}");
-        let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
-        series
-            .iter()
-            .filter_map(|series| series["value"][1].as_str()?.parse().ok())
-            .filter(|value: &f64| value.is_finite())
-            .collect()
-    }
-
-    /// The alerts that fire.
-    async fn firing(&self) -> BTreeSet<String> {
-        let answer = self.api("/api/v1/alerts").await.unwrap_or_default();
-        let alerts = answer["data"]["alerts"].as_array().cloned().unwrap_or_default();
-        let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
-        firing.filter_map(|alert| Some(alert["labels"]["alertname"].as_str()?.to_owned())).collect()
-    }
-
-    async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-        let start = Instant::now();
-        while !is_so().await {
-            let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            assert!(
-                start.elapsed() < Duration::from_secs(40),
-                "in vain: {what}; {:?} fire\n{}",
-                self.firing().await,
-                log()
-            );
-            tokio::time::sleep(100 * MS).await;
-        }
+/// Waits in the test's own thread; the load has others.
+fn until(prometheus: &Prometheus, what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        let is_early = start.elapsed() < Duration::from_secs(40);
+        assert!(is_early, "in vain: {what}; {:?} fire\n{}", firing(prometheus), prometheus.log());
+        thread::sleep(100 * MS);
     }
 }
 
@@ -209,15 +148,15 @@ async fn panels_have_data_and_alerts_fire() {
     let (tier, trouble) = (MemoryTier::new(), Arc::new(Trouble::default()));
     let store = Store::builder().max_entries(60).remote(tier.clone()).build();
     let load = tokio::spawn(load(store.clone(), Arc::clone(&trouble)));
-    let prometheus = Prometheus::start(target);
+    let prometheus = Prometheus::start(Path::new(FOLDER), target, "250ms", impatient)
+        .expect("`prometheus` starts; on Debian: apt-get install prometheus");
+    let prometheus = &prometheus;
 
     // First the troubles, one after the other: what they leave behind is a part of what the panels show.
-    prometheus
-        .until("calls are scraped", async || !prometheus.query("stampede:calls:rate1m > 0").await.is_empty())
-        .await;
+    until(prometheus, "calls are scraped", || !query(prometheus, "stampede:calls:rate1m > 0").is_empty());
     let rules = fs::read_to_string(Path::new(FOLDER).join("prometheus/rules.yml")).expect("the rules");
     let mut untried: BTreeSet<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    prometheus.until("all is quiet", async || prometheus.firing().await.is_empty()).await;
+    until(prometheus, "all is quiet", || firing(prometheus).is_empty());
     let troubles: [(&[&str], Switch<'_>); 4] = [
         (&["StampedeBreakerOpen", "StampedeRunsFail"], &|on| trouble.origin_fails.store(on, Ordering::Relaxed)),
         (&["StampedeRunsStuck"], &|on| trouble.origin_hangs.store(on, Ordering::Relaxed)),
@@ -228,10 +167,10 @@ async fn panels_have_data_and_alerts_fire() {
         switch(true);
         for alert in alerts {
             assert!(untried.remove(alert), "{alert} is no rule");
-            prometheus.until(alert, async || prometheus.firing().await.contains(*alert)).await;
+            until(prometheus, alert, || firing(prometheus).contains(*alert));
         }
         switch(false);
-        prometheus.until("all is quiet again", async || prometheus.firing().await.is_empty()).await;
+        until(prometheus, "all is quiet again", || firing(prometheus).is_empty());
     }
     assert!(untried.is_empty(), "never seen to fire: {untried:?}");
 
@@ -244,12 +183,12 @@ async fn panels_have_data_and_alerts_fire() {
     let queries = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
     let queries = queries.map(|target| target["expr"].as_str().expect("a query").to_owned());
     let records = rules.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).map(str::to_owned);
-    for query in queries.chain(records) {
-        let query = query.replace("$__rate_interval", "1m").replace("$cache", ".*");
-        assert!(!query.contains('$'), "{query}");
-        prometheus.until(&query, async || !prometheus.query(&query).await.is_empty()).await;
+    for asked in queries.chain(records) {
+        let asked = asked.replace("$__rate_interval", "1m").replace("$cache", ".*");
+        assert!(!asked.contains('$'), "{asked}");
+        until(prometheus, &asked, || !query(prometheus, &asked).is_empty());
     }
-    let saved = prometheus.query("sum(stampede:runs_saved:rate1m)").await;
+    let saved = query(prometheus, "sum(stampede:runs_saved:rate1m)");
     assert!(saved[0] > 0.0, "{saved:?}");
     // What Prometheus knows is what the store says, and each name in what we hand out is one of ours.
     for text in [rules, dashboard.to_string()] {

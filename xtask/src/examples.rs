@@ -16,7 +16,8 @@ use crate::process;
 /// Time that one example may take. They take seconds; the rest is for slow machines.
 const LIMIT: Duration = Duration::from_mins(2);
 /// Those that have a short form, by its arguments.
-const SHORTENED: &[(&str, &[&str])] = &[("fleet", &["--short"]), ("load", &["--short", "--redis"])];
+const SHORTENED: &[(&str, &[&str])] =
+    &[("expiry", &["--short"]), ("fleet", &["--short"]), ("load", &["--short", "--redis"])];
 /// Lines of a failed example's output that are shown.
 const TAIL: usize = 40;
 

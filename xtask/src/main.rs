@@ -3,6 +3,7 @@
 mod examples;
 mod metadata;
 mod miri;
+mod pictures;
 mod prerequisites;
 mod process;
 mod steps;
@@ -19,6 +20,7 @@ Commands:
   test             everything a change must pass, in order, up to the first failure
   demo [args]...   the load test, for two minutes, with a Redis that dies and a page of live charts; arguments such as
                    --rate N and --serve ADDRESS go to it
+  pictures         draws the README's, from the example `expiry` and a run of the load test that Prometheus scrapes
   bench [args]...  the benchmarks, in release; arguments such as --quick go to them
   soak [args]...   everything at once under real threads for a minute; --seconds N and --seed S go to it
   deny             licenses, advisories and sources of the dependencies (needs cargo-deny)
@@ -38,20 +40,21 @@ fn main() -> ExitCode {
 
 fn dispatch(args: &[&str]) -> Result<(), String> {
     match args {
-        [] | ["help" | "--help" | "-h", ..] | ["test" | "deny", "--help" | "-h"] => {
+        [] | ["help" | "--help" | "-h", ..] | ["test" | "pictures" | "deny", "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())
         }
         ["test"] => steps::run(steps::STEPS),
         ["demo", args @ ..] => demo(args),
+        ["pictures"] => pictures::draw(),
         ["bench", args @ ..] => bench(args),
         ["soak", args @ ..] => soak(args),
         ["deny"] => deny(),
-        [command @ ("test" | "deny"), extra, ..] => {
+        [command @ ("test" | "pictures" | "deny"), extra, ..] => {
             Err(format!("`{command}` takes no arguments; run it without `{extra}`"))
         }
         [unknown, ..] => Err(format!(
-            "there is no command `{unknown}`; write `test`, `demo`, `bench`, `soak` or `deny`, or `help` for what they do"
+            "there is no command `{unknown}`; write `test`, `demo`, `pictures`, `bench`, `soak` or `deny`, or `help` for what they do"
         )),
     }
 }

@@ -17,16 +17,22 @@ const REDIS: Tool = Tool {
     debian: "redis-server",
     why: "the tests of the Redis tier, and the load test, start their own, 7.0 or later",
 };
+const PROMETHEUS: Tool =
+    Tool { command: "prometheus", debian: "prometheus", why: "it is asked what dashboard and alerts ask" };
 
 const TOOLS: &[Tool] = &[
     CC,
     REDIS,
-    Tool { command: "prometheus", debian: "prometheus", why: "a test asks it what dashboard and alerts ask" },
+    PROMETHEUS,
+    Tool { command: "chromium", debian: "chromium", why: "a test opens the page of the load test in it" },
     Tool { command: "redis-sentinel", debian: "redis-sentinel", why: "the tests of the Redis tier fail over" },
 ];
 
 /// What the load test needs.
 const SERVERS: &[Tool] = &[CC, REDIS];
+
+/// What the pictures need besides.
+const PICTURES: &[Tool] = &[CC, REDIS, PROMETHEUS];
 
 /// What measures the HTTP layer.
 const METERS: &[Tool] = &[
@@ -56,6 +62,11 @@ pub(crate) fn provide() -> Result<(), String> {
 /// Finds what the load test needs, and installs what is missing.
 pub(crate) fn provide_servers() -> Result<(), String> {
     provide_tools(SERVERS)
+}
+
+/// The same for what the pictures are drawn from.
+pub(crate) fn provide_pictures() -> Result<(), String> {
+    provide_tools(PICTURES)
 }
 
 /// The same for what the benchmarks of the HTTP layer need.
