@@ -91,6 +91,10 @@ fn ask(prometheus: &Prometheus, panel: &Value, start: f64, end: f64) -> Result<S
     if series.is_empty() {
         return Err(format!("{title}: no data"));
     }
+    // Many counters are there before anything is counted.
+    if series.iter().any(|(_, points)| highest(points) > 0.0) {
+        series.retain(|(_, points)| highest(points) > 0.0);
+    }
     series.sort_by(|one, other| highest(&other.1).total_cmp(&highest(&one.1)));
     let states = defaults["mappings"][0]["options"].as_object().into_iter().flatten();
     let states = states.filter_map(|(value, state)| Some((value.parse().ok()?, state["text"].as_str()?.to_owned())));
@@ -115,8 +119,8 @@ fn draw(panels: &[Shown], seconds: f64) -> String {
     let rows = panels.len().div_ceil(COLUMNS);
     let head = "The dashboard's panels, drawn from Prometheus's answers to the dashboard's queries";
     let what = format!(
-        "A run of the load test, scraped each second; rates over {RATE_INTERVAL}. \
-         At most {STYLES} series are drawn of a panel, the highest."
+        "A run of the load test, scraped each second; rates over four seconds. \
+         Of a panel, the {STYLES} highest series; those that stay 0 are left out."
     );
     let width = span(COLUMNS) * (WIDTH + 8.0) + 16.0;
     let mut picture = Picture::new(width, 70.0 + span(rows) * (HEIGHT + 8.0), head, &what);
@@ -142,7 +146,7 @@ fn draw_panel(picture: &mut Picture, panel: &Shown, (left, top): (f64, f64), sec
     let (shown, more) = panel.series.split_at(panel.series.len().min(STYLES));
     let most = shown.iter().map(|(_, points)| highest(points)).fold(0.0, f64::max);
     let most = panel.states.iter().map(|(value, _)| *value).fold(if most > 0.0 { round(most) } else { 1.0 }, f64::max);
-    let axes = Axes { left: left + 62.0, top: top + 36.0, width: WIDTH - 84.0, height: 84.0, seconds, most };
+    let axes = Axes { left: left + 70.0, top: top + 36.0, width: WIDTH - 92.0, height: 84.0, seconds, most };
     let label = |value| if panel.unit == "s" { duration(value) } else { number(value) };
     let numbers = || [0.0, most / 2.0, most].map(|value| (value, label(value))).to_vec();
     let ticks = if panel.states.is_empty() { numbers() } else { panel.states.clone() };

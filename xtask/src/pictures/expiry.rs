@@ -55,10 +55,10 @@ fn draw(measured: &Value) -> Option<String> {
         axes.draw(&mut picture, &ticks, 1);
         let bars = bars(runs);
         axes.bars(&mut picture, &bars, BUCKET);
-        for (second, rate, runs) in bursts(&bars) {
+        for (end, rate, runs) in bursts(&bars) {
             let label = if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs") };
             let y = (axes.y(rate) + 11.0).min(axes.y(0.0) - 5.0);
-            picture.text((axes.x(second + BUCKET) + 4.0, y), Align::Start, "", &label);
+            picture.text((axes.x(end) + 4.0, y), Align::Start, "", &label);
         }
     }
     picture.text((20.0, 443.0), Align::Start, "faint", "Measured by `cargo xtask pictures`; a bar is 100 ms.");
@@ -78,15 +78,16 @@ fn bars(runs: &[f64]) -> Vec<Point> {
     bars
 }
 
-/// Bars that are neighbours: the second and rate of the highest, and the runs of all.
+/// Bars that are neighbours: the second at which they end, the highest rate, and the runs of all.
 fn bursts(bars: &[Point]) -> Vec<(f64, f64, u32)> {
     let neighbours = |one: &Point, other: &Point| other.0 - one.0 < 1.5 * BUCKET;
     bars.chunk_by(neighbours)
         .map(|burst| {
-            let highest = burst.iter().copied().fold((0.0, 0.0), |a: Point, b| if b.1 > a.1 { b } else { a });
+            let end = burst.last().map_or(0.0, |(second, _)| second + BUCKET);
+            let highest = burst.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sum of counts")]
             let runs = burst.iter().map(|(_, rate)| (rate * BUCKET).round() as u32).sum();
-            (highest.0, highest.1, runs)
+            (end, highest, runs)
         })
         .collect()
 }
@@ -101,8 +102,9 @@ mod tests {
     fn runs_are_counted_by_bucket_and_burst() {
         let bars = bars(&[0.01, 0.02, 0.09, 0.11, 2.05]);
         assert_eq!(bars.iter().map(|(_, rate)| rate.round()).collect::<Vec<_>>(), [30.0, 10.0, 10.0]);
-        let bursts: Vec<_> = bursts(&bars).iter().map(|(second, _, runs)| (second.to_string(), *runs)).collect();
-        assert_eq!(bursts, [("0".to_owned(), 4), ("2".to_owned(), 1)]);
+        let bursts: Vec<_> =
+            bursts(&bars).iter().map(|(end, rate, runs)| (format!("{end:.1}"), format!("{rate:.0}"), *runs)).collect();
+        assert_eq!(bursts, [("0.2".to_owned(), "30".to_owned(), 4), ("2.1".to_owned(), "10".to_owned(), 1)]);
     }
 
     #[test]
