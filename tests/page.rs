@@ -1,9 +1,11 @@
 //! The page of the load test, in a real browser and fed by a real run: it moves, needs nothing from elsewhere, complains of
 //! nothing, fits a phone, and can be read without telling colours apart.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, thread};
 
@@ -127,10 +129,60 @@ const APART: &str = r#"[...document.querySelectorAll("figure")].map(figure => {
 const SHAPES: &str =
     r#"[...document.querySelectorAll(".plot")].map(plot => plot.querySelector(".line")?.getAttribute("d") ?? "")"#;
 
+/// Hands connections on to the page's server, and cuts them when told to.
+struct Cable {
+    address: SocketAddr,
+    ends: Arc<Mutex<Vec<Arc<TcpStream>>>>,
+}
+
+impl Cable {
+    fn to(server: &str) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let ends: Arc<Mutex<Vec<Arc<TcpStream>>>> = Arc::default();
+        let (server, kept) = (server.to_owned(), Arc::clone(&ends));
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let Ok(far) = TcpStream::connect(&server) else { return };
+                let (near, far) = (Arc::new(near), Arc::new(far));
+                kept.lock().expect("no panic").extend([Arc::clone(&near), Arc::clone(&far)]);
+                let (there, back) = ((Arc::clone(&near), Arc::clone(&far)), (far, near));
+                for (from, to) in [there, back] {
+                    thread::spawn(move || io::copy(&mut &*from, &mut &*to));
+                }
+            }
+        });
+        Self { address, ends }
+    }
+
+    fn cut(&self) {
+        for end in self.ends.lock().expect("no panic").drain(..) {
+            let _ = end.shutdown(Shutdown::Both); // it may have ended by itself
+        }
+    }
+}
+
+/// A page whose connection is cut says so, connects anew by itself, and has missed nothing.
+fn survives_a_cut(browser: &mut Browser, server: &str) {
+    let cable = Cable::to(server);
+    let mut tab = browser.open(&format!("http://{}/", cable.address), PHONE);
+    tab.until("figures", SOON, "points.length > 3");
+    let before = tab.eval(
+        "new MutationObserver(() => window.said = (window.said ?? '') + link.textContent)
+        .observe(link, { childList: true }); [points[0].t, before.t, points.length]",
+    );
+    cable.cut();
+    tab.until("figures again", SOON, &format!("(window.said ?? '').endsWith('live') && before.t > {}", before[1]));
+    assert_eq!(tab.eval("window.said"), "the connection is lost; trying againlive");
+    assert_eq!(tab.eval("points[0].t"), before[0], "the history from its beginning");
+    assert!(tab.eval("points.length").as_u64() > before[2].as_u64());
+}
+
 #[test]
 fn the_page_works_in_a_browser() {
     let mut load = Load::start();
     let mut browser = Browser::start();
+    survives_a_cut(&mut browser, &load.address);
     let mut tab = browser.open(&format!("http://{}/", load.address), PHONE);
 
     // It moves: each chart has a line, and it is another one later.

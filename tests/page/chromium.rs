@@ -107,6 +107,7 @@ impl Browser {
         tab.call("Emulation.setDeviceMetricsOverride", &screen);
         let answer = tab.call("Page.navigate", &json!({ "url": url }));
         assert!(answer["errorText"].is_null(), "{url}: {answer}");
+        tab.until(url, PATIENCE, &format!("location.href === '{url}' && document.readyState === 'complete'"));
         tab
     }
 }
