@@ -58,7 +58,12 @@ fn draw(measured: &Value) -> Option<String> {
         for (end, rate, runs) in bursts(&bars) {
             let label = if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs") };
             let y = (axes.y(rate) + 11.0).min(axes.y(0.0) - 5.0);
-            picture.text((axes.x(end) + 4.0, y), Align::Start, "", &label);
+            let (x, align) = if end < duration_s * 0.95 {
+                (axes.x(end) + 4.0, Align::Start)
+            } else {
+                (axes.x(end - BUCKET) - 4.0, Align::End)
+            };
+            picture.text((x, y), align, "", &label);
         }
     }
     picture.text((20.0, 443.0), Align::Start, "faint", "Measured by `cargo xtask pictures`; a bar is 100 ms.");
