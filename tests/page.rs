@@ -172,10 +172,11 @@ fn survives_a_cut(browser: &mut Browser, server: &str) {
         .observe(link, { childList: true }); [points[0].t, before.t, points.length]",
     );
     cable.cut();
-    tab.until("figures again", SOON, &format!("(window.said ?? '').endsWith('live') && before.t > {}", before[1]));
+    tab.until("figures again", SOON, &format!("(window.said ?? '').endsWith('live') && before?.t > {}", before[1]));
     assert_eq!(tab.eval("window.said"), "the connection is lost; trying againlive");
     assert_eq!(tab.eval("points[0].t"), before[0], "the history from its beginning");
     assert!(tab.eval("points.length").as_u64() > before[2].as_u64());
+    assert_eq!(tab.eval("points.every((point, i) => i === 0 || point.t > points[i - 1].t)"), true, "each once");
 }
 
 #[test]
