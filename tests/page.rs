@@ -229,6 +229,11 @@ fn the_page_works_in_a_browser() {
     tab.until("the end", RUN, "document.getElementById('status').textContent.includes('The run is over')");
     tab.until("that it says so", SOON, "document.getElementById('link').textContent === 'these are the last figures'");
     assert_eq!(tab.eval(UNREADABLE), json!([]));
+    // What stands still is drawn anew when the window changes.
+    for width in [1280, 320] {
+        tab.resize(width);
+        tab.until("nothing is cut off", SOON, &format!("innerWidth === {width} && {UNREADABLE}.length === 0"));
+    }
     // It says what the program says.
     let held = tab.eval("document.getElementById('status').textContent === '✓ The run is over: all claims held.'");
     assert_eq!(held, load.process.wait().expect("its end").success());

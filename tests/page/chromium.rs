@@ -103,8 +103,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             tab.call(&format!("{domain}.enable"), &json!({}));
         }
-        let screen = json!({ "width": width, "height": 740, "deviceScaleFactor": 1, "mobile": true });
-        tab.call("Emulation.setDeviceMetricsOverride", &screen);
+        tab.resize(width);
         let answer = tab.call("Page.navigate", &json!({ "url": url }));
         assert!(answer["errorText"].is_null(), "{url}: {answer}");
         tab.until(url, PATIENCE, &format!("location.href === '{url}' && document.readyState === 'complete'"));
@@ -121,6 +120,11 @@ impl Tab<'_> {
     fn call(&mut self, method: &str, params: &Value) -> Value {
         let session = self.session.clone();
         self.browser.call(Some(&session), method, params)
+    }
+
+    pub(crate) fn resize(&mut self, width: u32) {
+        let screen = json!({ "width": width, "height": 740, "deviceScaleFactor": 1, "mobile": true });
+        self.call("Emulation.setDeviceMetricsOverride", &screen);
     }
 
     /// The value of an expression, within the page. One that is a promise is waited for.
