@@ -156,6 +156,26 @@ fn what_is_looked_at_is_dropped_afterwards() {
 }
 
 #[test]
+fn what_is_looked_at_stays_while_something_else_is() {
+    let memory = memory(10);
+    let (space, _) = Space::named("looks", std::any::TypeId::of::<u64>());
+    let probe = |n: &'static u64| Probe { space, hash: hash(space, n).expect("a key"), parts: n };
+    let (stored_first, is_alive, dropped_in_the_end) = watched();
+    memory.insert(&probe(&1).to_key().expect("a key"), stored_first);
+    memory.insert(&probe(&2).to_key().expect("a key"), stored(2));
+    assert!(memory.read(&probe(&1), 1, |_, _| {
+        let remove = || memory.remove(&probe(&1).to_key().expect("a key"));
+        assert!(memory.read(&probe(&2), 1, |_, _| {
+            remove();
+            true
+        }));
+        assert!(is_alive(), "it is looked at");
+        true
+    }));
+    dropped_in_the_end();
+}
+
+#[test]
 fn what_another_thread_looks_at_is_dropped_there() {
     let memory = memory(10);
     let (space, _) = Space::named("looks", std::any::TypeId::of::<u64>());
