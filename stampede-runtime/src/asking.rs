@@ -8,23 +8,23 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use crate::breaker::{Permit, Refusal};
-use crate::call::Id;
+use crate::call::{Id, Question, warn_about_key};
 use crate::context;
 use crate::cycle::Edge;
 use crate::execution::Plan;
 use crate::flight::{Arrival, Runner};
 use crate::flights::{Admission, Request};
-use crate::key::{Key, Probe};
+use crate::key::Key;
 use crate::launch::Refused;
 use crate::memory::AnyStored;
-use crate::output::{Answer, Given, Packed};
+use crate::output::{Answer, Given, Packed, Seen};
 use crate::patience::{Lapse, Patience};
 use crate::policy::{self, Age, Mode, Rules, Step};
 use crate::remote::{Errand, Remote};
 use crate::run::Run;
 use crate::stats::{Outcome, Trigger};
-use crate::store::{Look, Store};
-use crate::tally::{Found, Kind, Tally, Ticket};
+use crate::store::{Found, Store};
+use crate::tally::{self, Kind, Tally, Ticket};
 use crate::waiting::{Again, Role, Waiting};
 
 /// What only the code that knows a call's types can do.
@@ -65,39 +65,49 @@ pub(crate) trait Typed {
     fn drop_run(&mut self);
 }
 
-/// What a call that is no hit goes on with.
-pub(crate) struct Missed {
+/// A call whose answer was not there: what it goes on with.
+pub(crate) struct Unanswered {
+    id: Id,
+    mode: Mode,
+    /// Without one, the call goes past the store.
+    key: Option<Key>,
     store: Store,
     /// What the store has that is not simply the answer.
-    found: Option<(Arc<AnyStored>, Age)>,
+    found: Found,
 }
 
-/// The first look, in the store that is named or in force: `take` takes the answer, if it is there. Says whether it was.
-///
-/// If not, it says what to go on with; apart, for what a hit has no use for is not to be moved about.
-pub(crate) fn look(
-    store: Option<&Store>,
-    probe: &Probe<'_>,
-    take: &mut dyn FnMut(&AnyStored) -> bool,
-    missed: &mut Option<Missed>,
-) -> bool {
-    Store::with(store, |store| match store.hit(probe, take) {
-        Look::Hit => true,
-        Look::Value(stored, age) => {
-            *missed = Some(Missed { store: store.clone(), found: Some((stored, age)) });
-            false
-        }
-        Look::Nothing => {
-            *missed = Some(Missed { store: store.clone(), found: None });
-            false
-        }
+/// The first look: `take` takes the answer, if it is there.
+pub(crate) fn look(question: &Question<'_>, take: &mut dyn FnMut(Seen<'_>) -> bool) -> Option<Unanswered> {
+    let mode = context::mode();
+    let looks = matches!(mode, Mode::Normal | Mode::NoStale) && question.is_hashed;
+    let Some(store) = Store::at_hand(question.store).filter(|_| looks) else {
+        return look_elsewhere(question, mode, looks, take);
+    };
+    let mut found = None;
+    if store.hit(&question.probe, take, &mut found) { None } else { Some(unanswered(question, mode, store, found)) }
+}
+
+/// The same for calls that it takes more to come to the store of, or that find nothing there, or want nothing.
+#[cold]
+fn look_elsewhere(
+    question: &Question<'_>,
+    mode: Mode,
+    looks: bool,
+    take: &mut dyn FnMut(Seen<'_>) -> bool,
+) -> Option<Unanswered> {
+    let mut found = None;
+    Store::with(question.store, |store| {
+        let is_hit = looks && store.hit(&question.probe, take, &mut found);
+        (!is_hit).then(|| unanswered(question, mode, store, found.take()))
     })
 }
 
-/// No look, for a call that wants nothing that is stored.
 #[cold]
-pub(crate) fn look_away(store: Option<&Store>) -> Missed {
-    Missed { store: store.cloned().unwrap_or_else(Store::current), found: None }
+fn unanswered(question: &Question<'_>, mode: Mode, store: &Store, found: Found) -> Unanswered {
+    let id = question.ask.id();
+    let key = (mode != Mode::Uncached).then(|| question.probe.to_key());
+    let key = key.and_then(|key| key.inspect_err(|error| warn_about_key(id.name, error)).ok());
+    Unanswered { id, mode, key, store: store.clone(), found }
 }
 
 /// How far a call has come.
@@ -140,10 +150,7 @@ impl State {
     /// The call has found no answer yet. Without a key, it goes past the store.
     pub(crate) fn enter(
         caller: &mut dyn Typed,
-        Id { space, name }: Id,
-        mode: Mode,
-        key: Option<Key>,
-        Missed { store, found }: Missed,
+        Unanswered { id: Id { space, name }, mode, key, store, found }: Unanswered,
     ) -> Self {
         let Some(key) = key else { return Self::alone(caller, name, Tally::new(store, space, Outcome::Bypass)) };
         let bypass = store.is_bypassed();
@@ -277,7 +284,7 @@ impl State {
                         permit = leave;
                         None
                     }
-                    Err(Refusal) => Some(Found::Refusal),
+                    Err(Refusal) => Some(tally::Found::Refusal),
                 }
             })
         };
@@ -285,8 +292,8 @@ impl State {
         let (waiter, runner) = match admission {
             Admission::Joined(waiter) => (waiter, None),
             Admission::Led(waiter, runner) => (waiter, Some(runner)),
-            Admission::Answered(Found::Refusal) => return Self::refused(kind, ticket, Role::Leads),
-            Admission::Answered(Found::Answer(stored, outcome)) => {
+            Admission::Answered(tally::Found::Refusal) => return Self::refused(kind, ticket, Role::Leads),
+            Admission::Answered(tally::Found::Answer(stored, outcome)) => {
                 ticket.tally.took(outcome);
                 return Self::Answered(Answer::Stored(stored), ticket.tally);
             }

@@ -28,14 +28,14 @@ use once_cell::sync::Lazy;
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
-use crate::asking::{Missed, State, Typed, look, look_away};
+use crate::asking::{State, Typed, Unanswered, look};
 use crate::context::{self, InRun, Within};
 use crate::execution::{Execution, Plan};
 use crate::flight::Runner;
-use crate::key::{Key, KeyError, Probe, hash};
+use crate::key::{KeyError, Probe, hash};
 use crate::launch::{Launch, Refused};
-use crate::output::{Given, Output, Packed, Seen};
-use crate::policy::{Mode, Options, Rules};
+use crate::output::{Given, Output, Packed};
+use crate::policy::{Options, Rules};
 use crate::reply::Pack;
 use crate::run::Run;
 use crate::space::{Site, Space};
@@ -45,7 +45,7 @@ use crate::tally::Kind;
 
 /// Which cache a call is about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Id {
+pub struct Id {
     pub(crate) space: Space,
     pub(crate) name: &'static str,
 }
@@ -135,62 +135,57 @@ pin_project! {
     }
 }
 
-/// What a call is about.
+/// What a call is about: a key of a cache.
 pub trait Ask {
-    /// The first look: `take` takes the answer, if it is there. If it is not, this is what to go on with.
-    fn look(&self, take: &mut dyn FnMut(&Seen<'_>) -> bool) -> Option<Unanswered>;
-}
+    /// Which cache.
+    fn id(&self) -> Id;
 
-/// A call whose answer was not there.
-pub struct Unanswered {
-    id: Id,
-    mode: Mode,
-    /// Without one, the call goes past the store.
-    key: Option<Key>,
-    missed: Missed,
+    /// The question.
+    fn question(&self) -> Question<'_>
+    where
+        Self: Sized;
 }
 
 /// A key, in a store or the one in force.
-pub(crate) struct Target<'c, K: ?Sized> {
-    pub(crate) id: Id,
-    pub(crate) store: Option<&'c Store>,
-    pub(crate) key: &'c K,
+pub struct Question<'q> {
+    pub(crate) ask: &'q dyn Ask,
+    pub(crate) store: Option<&'q Store>,
+    pub(crate) probe: Probe<'q>,
+    /// Whether the probe has a hash: nothing is stored for what cannot be serialized.
+    pub(crate) is_hashed: bool,
 }
 
-impl<K: Serialize + ?Sized> Ask for Target<'_, K> {
+impl<'q> Question<'q> {
     #[inline]
-    fn look(&self, take: &mut dyn FnMut(&Seen<'_>) -> bool) -> Option<Unanswered> {
-        let Self { id, store, key } = *self;
-        let mode = context::mode();
-        let hash = if mode == Mode::Uncached { None } else { known(id, hash(id.space, key)) };
-        let mut missed = None;
-        if let Some(hash) = hash
-            && mode != Mode::Fresh
-            && look(
-                store,
-                &Probe { space: id.space, hash, parts: &key },
-                &mut |stored| take(&Seen(stored)),
-                &mut missed,
-            )
-        {
-            return None;
-        }
-        let missed = missed.unwrap_or_else(|| look_away(store));
-        let key = hash.and_then(|hash| known(id, Probe { space: id.space, hash, parts: &key }.to_key()));
-        Some(Unanswered { id, mode, key, missed })
+    pub(crate) fn new<K: Serialize>(ask: &'q dyn Ask, space: Space, store: Option<&'q Store>, key: &'q K) -> Self {
+        let hash = hash(space, key);
+        let is_hashed = hash.is_ok();
+        Self { ask, store, probe: Probe { space, hash: hash.unwrap_or_default(), parts: key }, is_hashed }
     }
 }
 
-/// What comes of a key, if it can be serialized.
-#[inline]
-fn known<T>(id: Id, key: Result<T, KeyError>) -> Option<T> {
-    key.inspect_err(|error| warn_about_key(id.name, error)).ok()
+/// The question about a key of a cache.
+pub(crate) struct Target<'c, K> {
+    pub(crate) id: Id,
+    pub(crate) store: Option<&'c Store>,
+    pub(crate) key: K,
+}
+
+impl<K: Serialize> Ask for Target<'_, K> {
+    fn id(&self) -> Id {
+        self.id
+    }
+
+    #[inline]
+    fn question(&self) -> Question<'_> {
+        Question::new(self, self.id.space, self.store, &self.key)
+    }
 }
 
 /// A call of a coalesced function, or for a key of a cache: its answer, or what is to be awaited for it.
 #[inline]
 pub fn call<R, V, P, O, S, F, L>(
-    target: &dyn Ask,
+    target: &impl Ask,
     returns: P,
     launch: L,
     options: O,
@@ -203,7 +198,7 @@ where
     F: Future<Output = Output>,
     L: Launch<F>,
 {
-    match hit(target, returns) {
+    match hit(&target.question(), returns) {
         Ok(answer) => Called::Hit(answer),
         Err(unanswered) => {
             let recipe = Recipe { returns, options, start };
@@ -215,9 +210,9 @@ where
 }
 
 /// The answer, if it is there.
-fn hit<R, P: Pack<R>>(target: &dyn Ask, returns: P) -> Result<R, Unanswered> {
+fn hit<R, P: Pack<R>>(question: &Question<'_>, returns: P) -> Result<R, Unanswered> {
     let mut answer = None;
-    let unanswered = target.look(&mut |seen| {
+    let unanswered = look(question, &mut |seen| {
         answer = returns.copy(seen);
         answer.is_some()
     });
@@ -256,9 +251,9 @@ fn enter<F: Future<Output = Output>, L: Launch<F>>(
     here: &mut Here<F>,
     kind: &'static Kind,
     launch: L,
-    Unanswered { id, mode, key, missed }: Unanswered,
+    unanswered: Unanswered,
 ) {
-    *state = State::enter(&mut Caller { recipe, here, kind, launch }, id, mode, key, missed);
+    *state = State::enter(&mut Caller { recipe, here, kind, launch }, unanswered);
 }
 
 fn poll<F: Future<Output = Output>, L: Launch<F>>(

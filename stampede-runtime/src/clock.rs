@@ -21,7 +21,7 @@ impl Surely {
     /// Whether the time is yet to come, for certain.
     #[inline]
     pub(crate) fn is_to_come(self) -> bool {
-        self.0 > 0 && coarse::now() < self.0
+        coarse::now() < self.0
     }
 }
 

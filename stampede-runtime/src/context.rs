@@ -45,6 +45,12 @@ pub(crate) fn store() -> Option<Store> {
     }
 }
 
+/// Whether there is none.
+#[inline]
+pub(crate) fn is_unscoped() -> bool {
+    PLACE.get() == Place::Nowhere
+}
+
 /// Gives it to `then`, without a handle of its own where that can be.
 #[inline]
 pub(crate) fn with_store<T>(then: impl FnOnce(Option<&Store>) -> T) -> T {

@@ -156,7 +156,7 @@ impl<V> Entry<V> {
         let stored: Arc<AnyStored> = value.with(life, self.store.epoch(), bearing, weight);
         let put = {
             let (key, store, stored) = (Arc::clone(&key), self.store.clone(), Arc::clone(&stored));
-            move || store.flights().supersede(&key, || store.keep(Arc::clone(&key), stored))
+            move || store.flights().supersede(&key, || store.keep(&key, stored))
         };
         let order = || self.away.as_ref().map(|away| away.put(Arc::clone(&stored)));
         // What was loaded meanwhile is void; and if others have voided our value meanwhile, it stays so.

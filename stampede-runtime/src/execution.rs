@@ -307,7 +307,7 @@ fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
         if let Some(kept) = &kept
             && !old_stays
         {
-            store.keep(Arc::clone(&run.key), Arc::clone(kept));
+            store.keep(&run.key, Arc::clone(kept));
             is_kept = true;
         }
     };

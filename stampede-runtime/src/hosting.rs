@@ -16,14 +16,15 @@ use crate::cache::Cache;
 use crate::call::Id;
 use crate::context;
 use crate::key::{Probe, encode, hash};
-use crate::memory::{AnyStored, Stored};
+use crate::memory::Stored;
+use crate::output::Seen;
 use crate::policy::{Age, Lifetime, Mode, Options};
 use crate::random;
 use crate::reply::Value;
 use crate::run::Run;
 use crate::space::Space;
 use crate::stats::{Outcome, RunResult};
-use crate::store::{Look, Store};
+use crate::store::Store;
 use crate::telemetry::Since;
 
 pub use crate::tags::Tag;
@@ -67,16 +68,19 @@ pub fn hit<V: Value, X, K: Serialize + ?Sized, T>(
     let space = cache.id.space;
     let probe = Probe { space, hash: hash(space, key).ok()?, parts: &key };
     let (mut take, mut taken) = (Some(take), None);
-    let mut take = |stored: &AnyStored, is_due| {
+    let mut take = |Seen(stored): Seen<'_>, is_due| {
         let value = stored.downcast::<V>()?;
         take.take()?(value, is_due)
     };
-    let look = cache.store.hit(&probe, &mut |stored| {
-        taken = take(stored, false);
+    let mut found = None;
+    let mut take_fresh = |seen: Seen<'_>| {
+        taken = take(seen, false);
         taken.is_some()
-    });
-    if let Look::Value(stored, Age::Due) = look {
-        taken = take(&stored, true);
+    };
+    if !cache.store.hit(&probe, &mut take_fresh, &mut found)
+        && let Some((stored, Age::Due)) = found
+    {
+        taken = take(Seen(&stored), true);
         if taken.is_some() {
             cache.store.flights().call_ended(space, Outcome::Fresh, Since::default());
         }
@@ -137,7 +141,7 @@ pub fn put_unless_voided<V: Value, X, K: Serialize + ?Sized>(
         cache.options.rules.tags.bearing(store.tags()).map(|bearing| Box::new(bearing.dated(hosted.tags_valid_at)));
     let bearing = hosted.run.bearing(bearing);
     let stored = value.with(life, fence.epoch, bearing, weight);
-    store.flights().unless_voided(&key, fence.voided, || store.keep(Arc::clone(&key), stored));
+    store.flights().unless_voided(&key, fence.voided, || store.keep(&key, stored));
 }
 
 /// The run whose body is being polled: what has been said about its result, and what becomes of it afterwards.
@@ -252,7 +256,7 @@ impl Hosted {
             let terms = self.run.windows(&options.rules.terms);
             let life = Lifetime::starting(Instant::now(), ttl, &terms, Duration::ZERO, random::unit);
             let renewed = stored.renewed(value.clone(), life, weight);
-            store.keep(Arc::clone(key), Arc::clone(&renewed) as _);
+            store.keep(key, Arc::clone(&renewed) as _);
             drop(locked);
             if let Some(load) = load {
                 load.send(renewed, store.clone(), Arc::clone(key));

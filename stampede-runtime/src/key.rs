@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use bincode::config::{Configuration, Fixint, LittleEndian};
 use bincode::enc::write::Writer;
-use bincode::enc::{Encode, Encoder as _, EncoderImpl};
+use bincode::enc::{Encode, EncoderImpl};
 use bincode::error::EncodeError;
 use foldhash::SharedSeed;
 use foldhash::fast::FoldHasher;
@@ -53,6 +53,11 @@ pub(crate) fn rest_of(key: &[u8]) -> &[u8] {
     key.get(WORD..).unwrap_or_default()
 }
 
+/// What follows hash and cache.
+pub(crate) fn parts_of(key: &[u8]) -> &[u8] {
+    key.get(2 * WORD..).unwrap_or_default()
+}
+
 /// Builds tables of what bears its hash already.
 pub(crate) type ByHash = BuildHasherDefault<Given>;
 
@@ -81,12 +86,7 @@ impl Hasher for Given {
 
 /// The cache that a key belongs to.
 pub(crate) fn space_of(key: &[u8]) -> Option<Space> {
-    space_of_rest(rest_of(key))
-}
-
-/// The same, of what follows the hash.
-pub(crate) fn space_of_rest(rest: &[u8]) -> Option<Space> {
-    rest.first_chunk::<WORD>().map(|bytes| Space::from_bytes(*bytes))
+    key.get(WORD..)?.first_chunk().map(|bytes| Space::from_bytes(*bytes))
 }
 
 /// What is asked for: a key that has been hashed, and need not be built before it turns out to be new.
@@ -106,27 +106,31 @@ pub(crate) trait Parts {
     fn are(&self, bytes: &[u8]) -> bool;
 
     /// Collects it.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be serialized.
     fn collect(&self, built: &mut Built) -> Result<(), KeyError>;
 }
 
-impl<K: Serialize + ?Sized> Parts for &K {
+impl<K: Serialize> Parts for K {
     fn are(&self, bytes: &[u8]) -> bool {
         let mut comparing = Comparing { rest: bytes, has_diverged: false };
-        let result = self.serialize(KeySerializer { encoder: &mut EncoderImpl::new(&mut comparing, CONFIG) });
+        let result = self.serialize(KeySerializer { sink: &mut comparing });
         result.is_ok() && comparing.rest.is_empty() && !comparing.has_diverged
     }
 
     #[cold]
     fn collect(&self, built: &mut Built) -> Result<(), KeyError> {
-        self.serialize(KeySerializer { encoder: &mut EncoderImpl::new(built, CONFIG) })
+        self.serialize(KeySerializer { sink: built })
     }
 }
 
-/// The hash of the key of `space` with these parts.
+/// The hash of the key of this cache with these parts.
 #[inline]
 pub(crate) fn hash<K: Serialize + ?Sized>(space: Space, parts: &K) -> Result<u64, KeyError> {
     let mut hashing = Hashing::of(space);
-    parts.serialize(KeySerializer { encoder: &mut EncoderImpl::new(&mut hashing, CONFIG) })?;
+    parts.serialize(KeySerializer { sink: &mut hashing })?;
     Ok(hashing.0.finish())
 }
 
@@ -140,15 +144,14 @@ impl Probe<'_> {
         Ok(Arc::from(built.as_bytes()))
     }
 
-    /// Whether it is the key of this hash that goes on so.
+    /// Whether it is the key of this hash, of this cache and with these parts.
     #[inline]
-    pub(crate) fn goes_on(&self, rest: &[u8]) -> bool {
-        let Some((space, parts)) = rest.split_first_chunk() else { return false };
-        *space == self.space.to_bytes() && self.parts.are(parts)
+    pub(crate) fn is(&self, space: Space, parts: &[u8]) -> bool {
+        space == self.space && self.parts.are(parts)
     }
 }
 
-/// The key of `space` with these parts.
+/// The key of this cache with these parts.
 pub(crate) fn encode<K: Serialize + ?Sized>(space: Space, parts: &K) -> Result<Key, KeyError> {
     Probe { space, hash: hash(space, parts)?, parts: &parts }.to_key()
 }
@@ -168,30 +171,50 @@ impl Hashing {
     }
 }
 
-impl Writer for &mut Hashing {
-    #[expect(clippy::inline_always, reason = "lengths are constants where this is inlined")]
-    #[inline(always)]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        // How many there are is known where this is inlined.
-        if let [byte] = *bytes {
-            self.0.write_u8(byte);
-        } else if let Ok(word) = bytes.try_into().map(u32::from_le_bytes) {
-            self.0.write_u32(word);
-        } else if let Ok(word) = bytes.try_into().map(u64::from_le_bytes) {
-            self.0.write_u64(word);
-        } else {
-            self.0.write(bytes);
-        }
-        Ok(())
+impl Hashing {
+    /// Such a hasher has the least to do with as much at once.
+    #[inline]
+    fn pair(&mut self, kind: Kind, bits: u64) {
+        self.0.write_u128(u128::from(kind as u8) << 64 | u128::from(bits));
     }
 }
 
-impl Sink for &mut Hashing {
-    #[expect(clippy::inline_always, reason = "lengths are constants where this is inlined")]
-    #[inline(always)]
-    fn run(&mut self, bytes: &[u8]) {
-        // Such a hasher takes the length into account.
+impl Sink for Hashing {
+    #[inline]
+    fn kind(&mut self, kind: Kind) -> Result<(), KeyError> {
+        // How many parts there are, and where each of them ends, need not be told: here the one that decides is not the hash.
+        if !matches!(kind, Kind::Tuple | Kind::EndOfTuple) {
+            self.pair(kind, 0);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn leaf<V: Leaf>(&mut self, kind: Kind, value: V) -> Result<(), KeyError> {
+        let bits = value.bits();
+        #[expect(clippy::cast_possible_truncation, reason = "one half, then the other")]
+        {
+            self.pair(kind, bits as u64);
+            if size_of::<V>() > 8 {
+                self.pair(kind, (bits >> 64) as u64);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
+        self.pair(kind, bytes.len() as u64);
         self.0.write(bytes);
+        Ok(())
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), KeyError> {
+        // A hasher sees where the cuts are: there is one after each.
+        for byte in bytes {
+            self.pair(Kind::Text, (*byte).into());
+        }
+        Ok(())
     }
 }
 
@@ -202,30 +225,53 @@ struct Comparing<'r> {
     has_diverged: bool,
 }
 
-impl Writer for &mut Comparing<'_> {
-    #[expect(clippy::inline_always, reason = "lengths are constants where this is inlined")]
-    #[inline(always)]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        match self.rest.split_at_checked(bytes.len()) {
-            Some((head, rest)) if head == bytes => self.rest = rest,
-            _ => (self.rest, self.has_diverged) = (&[], true),
-        }
-        Ok(())
+impl Comparing<'_> {
+    #[inline]
+    fn diverge(&mut self) {
+        (self.rest, self.has_diverged) = (&[], true);
     }
 }
 
-impl Sink for &mut Comparing<'_> {
-    #[expect(clippy::inline_always, reason = "lengths are constants where this is inlined")]
-    #[inline(always)]
-    fn run(&mut self, bytes: &[u8]) {
-        match self.rest.split_first_chunk() {
-            Some((len, rest)) if *len == length(bytes) && rest.len() >= bytes.len() => {
+impl Sink for Comparing<'_> {
+    #[inline]
+    fn kind(&mut self, kind: Kind) -> Result<(), KeyError> {
+        match self.rest {
+            [first, rest @ ..] if *first == kind.byte() => self.rest = rest,
+            _ => self.diverge(),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn leaf<V: Leaf>(&mut self, kind: Kind, value: V) -> Result<(), KeyError> {
+        match self.rest.split_at_checked(1 + size_of::<V>()) {
+            Some(([first, bytes @ ..], rest)) if *first == kind.byte() && value.is(bytes) => self.rest = rest,
+            _ => self.diverge(),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
+        match self.rest.split_first_chunk::<9>() {
+            Some(([first, len @ ..], rest))
+                if *first == kind.byte() && *len == length(bytes) && rest.len() >= bytes.len() =>
+            {
                 let (head, rest) = rest.split_at(bytes.len());
                 self.rest = rest;
                 self.has_diverged |= !is_same(head, bytes);
             }
-            _ => (self.rest, self.has_diverged) = (&[], true),
+            _ => self.diverge(),
         }
+        Ok(())
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), KeyError> {
+        match self.rest.strip_prefix(bytes) {
+            Some(rest) => self.rest = rest,
+            _ => self.diverge(),
+        }
+        Ok(())
     }
 }
 
@@ -283,10 +329,28 @@ impl Writer for &mut Built {
     }
 }
 
-impl Sink for &mut Built {
-    fn run(&mut self, bytes: &[u8]) {
-        self.push(&length(bytes));
+impl Built {
+    fn put(&mut self, value: impl Encode) -> Result<(), KeyError> {
+        value.encode(&mut EncoderImpl::new(self, CONFIG)).map_err(ser::Error::custom)
+    }
+}
+
+impl Sink for Built {
+    fn kind(&mut self, kind: Kind) -> Result<(), KeyError> {
+        self.put(kind.byte())
+    }
+
+    fn leaf<V: Leaf>(&mut self, kind: Kind, value: V) -> Result<(), KeyError> {
+        self.put((kind.byte(), value))
+    }
+
+    fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
+        self.put((kind.byte(), bytes))
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), KeyError> {
         self.push(bytes);
+        Ok(())
     }
 }
 
@@ -349,68 +413,98 @@ enum Kind {
     NewtypeVariant,
     TupleVariant,
     StructVariant,
+    /// Ends a tuple; in the bytes, as [`End`](Self::End).
+    EndOfTuple,
+}
+
+impl Kind {
+    #[inline]
+    const fn byte(self) -> u8 {
+        match self {
+            Self::EndOfTuple => Self::End as u8,
+            kind => kind as u8,
+        }
+    }
 }
 
 /// Where an encoding goes.
-trait Sink: Writer {
-    /// Takes text or bytes, whose length is told before them.
-    fn run(&mut self, bytes: &[u8]);
+trait Sink {
+    /// Takes a kind, of what follows or of what is nothing else.
+    fn kind(&mut self, kind: Kind) -> Result<(), KeyError>;
+
+    /// Takes a number, with its kind.
+    fn leaf<V: Leaf>(&mut self, kind: Kind, value: V) -> Result<(), KeyError>;
+
+    /// Takes text or bytes, whose length is told before them, with their kind.
+    fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError>;
+
+    /// Takes bytes as they are. How they are cut leaves no trace.
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), KeyError>;
+}
+
+/// Numbers.
+trait Leaf: Encode + Copy {
+    fn bits(self) -> u128;
+
+    /// Whether this is its encoding.
+    fn is(self, bytes: &[u8]) -> bool;
+}
+
+macro_rules! leaves {
+    ($($number:ty = $value:ident => $bits:expr),+ $(,)?) => {$(
+        impl Leaf for $number {
+            #[inline]
+            fn bits(self) -> u128 {
+                let $value = self;
+                $bits.into()
+            }
+
+            #[inline]
+            fn is(self, bytes: &[u8]) -> bool {
+                *bytes == self.to_le_bytes()
+            }
+        }
+    )+};
+}
+
+leaves! {
+    u8 = v => v, u16 = v => v, u32 = v => v, u64 = v => v, u128 = v => v,
+    i8 = v => v.cast_unsigned(), i16 = v => v.cast_unsigned(), i32 = v => v.cast_unsigned(), i64 = v => v.cast_unsigned(),
+    i128 = v => v.cast_unsigned(),
+    f32 = v => v.to_bits(), f64 = v => v.to_bits(),
 }
 
 /// No UTF-8 text contains this byte.
 const END_OF_TEXT: u8 = 0xff;
 
-struct KeySerializer<'e, W: Sink> {
-    encoder: &'e mut EncoderImpl<W, Config>,
+struct KeySerializer<'s, S: Sink> {
+    sink: &'s mut S,
 }
 
-impl<W: Sink> KeySerializer<'_, W> {
-    fn put(&mut self, value: impl Encode) -> Result<(), KeyError> {
-        value.encode(self.encoder).map_err(ser::Error::custom)
-    }
-
-    fn kind(&mut self, kind: Kind) -> Result<(), KeyError> {
-        self.put(kind as u8)
-    }
-
-    fn leaf(mut self, kind: Kind, value: impl Encode) -> Result<(), KeyError> {
-        self.kind(kind)?;
-        self.put(value)
-    }
-
-    fn run(mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
-        self.kind(kind)?;
-        self.encoder.writer().run(bytes);
-        Ok(())
-    }
-
+impl<S: Sink> KeySerializer<'_, S> {
     fn variant(&mut self, kind: Kind, name: &str, index: u32, variant: &str) -> Result<(), KeyError> {
-        self.kind(kind)?;
-        self.put(name)?;
-        self.put(index)?;
-        self.put(variant)
+        self.sink.run(kind, name.as_bytes())?;
+        self.sink.raw(&index.to_le_bytes())?;
+        self.sink.raw(&length(variant.as_bytes()))?;
+        self.sink.raw(variant.as_bytes())
     }
 
+    #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
-        value.serialize(KeySerializer { encoder: &mut *self.encoder })
+        value.serialize(KeySerializer { sink: &mut *self.sink })
     }
 
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), KeyError> {
-        self.kind(Kind::Str)?;
-        self.put(name)?;
+        self.sink.run(Kind::Str, name.as_bytes())?;
         self.part(value)
-    }
-
-    fn close(mut self) -> Result<(), KeyError> {
-        self.kind(Kind::End)
     }
 }
 
-impl<W: Sink> Serializer for KeySerializer<'_, W> {
+impl<S: Sink> Serializer for KeySerializer<'_, S> {
     type Ok = ();
     type Error = KeyError;
     type SerializeSeq = Self;
-    type SerializeTuple = Self;
+    type SerializeTuple = InTuple<Self>;
     type SerializeTupleStruct = Self;
     type SerializeTupleVariant = Self;
     type SerializeMap = Self;
@@ -422,90 +516,104 @@ impl<W: Sink> Serializer for KeySerializer<'_, W> {
     }
 
     fn serialize_bool(self, v: bool) -> Result<(), KeyError> {
-        self.leaf(Kind::Bool, v)
+        self.sink.leaf(Kind::Bool, u8::from(v))
     }
 
+    #[inline]
     fn serialize_i8(self, v: i8) -> Result<(), KeyError> {
-        self.leaf(Kind::I8, v)
+        self.sink.leaf(Kind::I8, v)
     }
 
+    #[inline]
     fn serialize_i16(self, v: i16) -> Result<(), KeyError> {
-        self.leaf(Kind::I16, v)
+        self.sink.leaf(Kind::I16, v)
     }
 
+    #[inline]
     fn serialize_i32(self, v: i32) -> Result<(), KeyError> {
-        self.leaf(Kind::I32, v)
+        self.sink.leaf(Kind::I32, v)
     }
 
+    #[inline]
     fn serialize_i64(self, v: i64) -> Result<(), KeyError> {
-        self.leaf(Kind::I64, v)
+        self.sink.leaf(Kind::I64, v)
     }
 
+    #[inline]
     fn serialize_i128(self, v: i128) -> Result<(), KeyError> {
-        self.leaf(Kind::I128, v)
+        self.sink.leaf(Kind::I128, v)
     }
 
+    #[inline]
     fn serialize_u8(self, v: u8) -> Result<(), KeyError> {
-        self.leaf(Kind::U8, v)
+        self.sink.leaf(Kind::U8, v)
     }
 
+    #[inline]
     fn serialize_u16(self, v: u16) -> Result<(), KeyError> {
-        self.leaf(Kind::U16, v)
+        self.sink.leaf(Kind::U16, v)
     }
 
+    #[inline]
     fn serialize_u32(self, v: u32) -> Result<(), KeyError> {
-        self.leaf(Kind::U32, v)
+        self.sink.leaf(Kind::U32, v)
     }
 
+    #[inline]
     fn serialize_u64(self, v: u64) -> Result<(), KeyError> {
-        self.leaf(Kind::U64, v)
+        self.sink.leaf(Kind::U64, v)
     }
 
+    #[inline]
     fn serialize_u128(self, v: u128) -> Result<(), KeyError> {
-        self.leaf(Kind::U128, v)
+        self.sink.leaf(Kind::U128, v)
     }
 
+    #[inline]
     fn serialize_f32(self, v: f32) -> Result<(), KeyError> {
-        self.leaf(Kind::F32, v)
+        self.sink.leaf(Kind::F32, v)
     }
 
+    #[inline]
     fn serialize_f64(self, v: f64) -> Result<(), KeyError> {
-        self.leaf(Kind::F64, v)
+        self.sink.leaf(Kind::F64, v)
     }
 
     fn serialize_char(self, v: char) -> Result<(), KeyError> {
-        self.leaf(Kind::Char, v)
+        self.sink.kind(Kind::Char)?;
+        self.sink.raw(v.encode_utf8(&mut [0; 4]).as_bytes())
     }
 
+    #[inline]
     fn serialize_str(self, v: &str) -> Result<(), KeyError> {
-        self.run(Kind::Str, v.as_bytes())
+        self.sink.run(Kind::Str, v.as_bytes())
     }
 
-    fn collect_str<T: Display + ?Sized>(mut self, value: &T) -> Result<(), KeyError> {
-        self.kind(Kind::Text)?;
-        write!(Text(&mut self), "{value}").map_err(ser::Error::custom)?;
-        self.put(END_OF_TEXT)
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), KeyError> {
+        self.sink.kind(Kind::Text)?;
+        write!(Text(&mut *self.sink), "{value}").map_err(ser::Error::custom)?;
+        self.sink.raw(&[END_OF_TEXT])
     }
 
     fn serialize_bytes(self, v: &[u8]) -> Result<(), KeyError> {
-        self.run(Kind::Bytes, v)
+        self.sink.run(Kind::Bytes, v)
     }
 
-    fn serialize_none(mut self) -> Result<(), KeyError> {
-        self.kind(Kind::None)
+    fn serialize_none(self) -> Result<(), KeyError> {
+        self.sink.kind(Kind::None)
     }
 
     fn serialize_some<T: Serialize + ?Sized>(mut self, value: &T) -> Result<(), KeyError> {
-        self.kind(Kind::Some)?;
+        self.sink.kind(Kind::Some)?;
         self.part(value)
     }
 
-    fn serialize_unit(mut self) -> Result<(), KeyError> {
-        self.kind(Kind::Unit)
+    fn serialize_unit(self) -> Result<(), KeyError> {
+        self.sink.kind(Kind::Unit)
     }
 
     fn serialize_unit_struct(self, name: &'static str) -> Result<(), KeyError> {
-        self.leaf(Kind::UnitStruct, name)
+        self.sink.run(Kind::UnitStruct, name.as_bytes())
     }
 
     fn serialize_unit_variant(mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), KeyError> {
@@ -517,8 +625,7 @@ impl<W: Sink> Serializer for KeySerializer<'_, W> {
         name: &'static str,
         value: &T,
     ) -> Result<(), KeyError> {
-        self.kind(Kind::Newtype)?;
-        self.put(name)?;
+        self.sink.run(Kind::Newtype, name.as_bytes())?;
         self.part(value)
     }
 
@@ -533,19 +640,19 @@ impl<W: Sink> Serializer for KeySerializer<'_, W> {
         self.part(value)
     }
 
-    fn serialize_seq(mut self, _len: Option<usize>) -> Result<Self, KeyError> {
-        self.kind(Kind::Seq)?;
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Self, KeyError> {
+        self.sink.kind(Kind::Seq)?;
         Ok(self)
     }
 
-    fn serialize_tuple(mut self, _len: usize) -> Result<Self, KeyError> {
-        self.kind(Kind::Tuple)?;
-        Ok(self)
+    #[inline]
+    fn serialize_tuple(self, _len: usize) -> Result<InTuple<Self>, KeyError> {
+        self.sink.kind(Kind::Tuple)?;
+        Ok(InTuple(self))
     }
 
-    fn serialize_tuple_struct(mut self, name: &'static str, _len: usize) -> Result<Self, KeyError> {
-        self.kind(Kind::TupleStruct)?;
-        self.put(name)?;
+    fn serialize_tuple_struct(self, name: &'static str, _len: usize) -> Result<Self, KeyError> {
+        self.sink.run(Kind::TupleStruct, name.as_bytes())?;
         Ok(self)
     }
 
@@ -560,14 +667,13 @@ impl<W: Sink> Serializer for KeySerializer<'_, W> {
         Ok(self)
     }
 
-    fn serialize_map(mut self, _len: Option<usize>) -> Result<Self, KeyError> {
-        self.kind(Kind::Map)?;
+    fn serialize_map(self, _len: Option<usize>) -> Result<Self, KeyError> {
+        self.sink.kind(Kind::Map)?;
         Ok(self)
     }
 
-    fn serialize_struct(mut self, name: &'static str, _len: usize) -> Result<Self, KeyError> {
-        self.kind(Kind::Struct)?;
-        self.put(name)?;
+    fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Self, KeyError> {
+        self.sink.run(Kind::Struct, name.as_bytes())?;
         Ok(self)
     }
 
@@ -583,20 +689,37 @@ impl<W: Sink> Serializer for KeySerializer<'_, W> {
     }
 }
 
-/// Feeds the output of a `Display` into the key, piece by piece: how it is cut leaves no trace.
-struct Text<'s, 'e, W: Sink>(&'s mut KeySerializer<'e, W>);
+/// Feeds the output of a `Display` into the key, byte by byte: how it is cut leaves no trace.
+struct Text<'s, S: Sink>(&'s mut S);
 
-impl<W: Sink> fmt::Write for Text<'_, '_, W> {
+impl<S: Sink> fmt::Write for Text<'_, S> {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
-        // Byte by byte, for a hasher sees where the cuts are.
-        piece.bytes().try_for_each(|byte| self.0.encoder.writer().write(&[byte])).map_err(|_| fmt::Error)
+        self.0.raw(piece.as_bytes()).map_err(|_| fmt::Error)
+    }
+}
+
+/// What tells the end of a tuple from others.
+struct InTuple<S>(S);
+
+impl<S: Sink> SerializeTuple for InTuple<KeySerializer<'_, S>> {
+    type Ok = ();
+    type Error = KeyError;
+
+    #[inline]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
+        self.0.part(value)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), KeyError> {
+        self.0.sink.kind(Kind::EndOfTuple)
     }
 }
 
 /// The compound serializers differ only in the names of their methods.
 macro_rules! compound {
     ($($trait:ident :: $method:ident),+) => {$(
-        impl<W: Sink> $trait for KeySerializer<'_, W> {
+        impl<S: Sink> $trait for KeySerializer<'_, S> {
             type Ok = ();
             type Error = KeyError;
 
@@ -605,7 +728,7 @@ macro_rules! compound {
             }
 
             fn end(self) -> Result<(), KeyError> {
-                self.close()
+                self.sink.kind(Kind::End)
             }
         }
     )+};
@@ -613,12 +736,11 @@ macro_rules! compound {
 
 compound!(
     SerializeSeq::serialize_element,
-    SerializeTuple::serialize_element,
     SerializeTupleStruct::serialize_field,
     SerializeTupleVariant::serialize_field
 );
 
-impl<W: Sink> SerializeMap for KeySerializer<'_, W> {
+impl<S: Sink> SerializeMap for KeySerializer<'_, S> {
     type Ok = ();
     type Error = KeyError;
 
@@ -631,11 +753,11 @@ impl<W: Sink> SerializeMap for KeySerializer<'_, W> {
     }
 
     fn end(self) -> Result<(), KeyError> {
-        self.close()
+        self.sink.kind(Kind::End)
     }
 }
 
-impl<W: Sink> SerializeStruct for KeySerializer<'_, W> {
+impl<S: Sink> SerializeStruct for KeySerializer<'_, S> {
     type Ok = ();
     type Error = KeyError;
 
@@ -644,11 +766,11 @@ impl<W: Sink> SerializeStruct for KeySerializer<'_, W> {
     }
 
     fn end(self) -> Result<(), KeyError> {
-        self.close()
+        self.sink.kind(Kind::End)
     }
 }
 
-impl<W: Sink> SerializeStructVariant for KeySerializer<'_, W> {
+impl<S: Sink> SerializeStructVariant for KeySerializer<'_, S> {
     type Ok = ();
     type Error = KeyError;
 
@@ -657,6 +779,6 @@ impl<W: Sink> SerializeStructVariant for KeySerializer<'_, W> {
     }
 
     fn end(self) -> Result<(), KeyError> {
-        self.close()
+        self.sink.kind(Kind::End)
     }
 }

@@ -14,34 +14,38 @@
 //! 5. What a value is good for is decided by the policy, from the entry's own times; moka's clock only clears away what
 //!    nobody asks for any more.
 //! 6. What is taken out of the table is dropped when no reader is left that might look at it, on any thread that reads or
-//!    writes here; and there, like all that moka drops, not before the locks in force are released: see [`crate::aside`].
+//!    writes here or in another store; and there, like all that moka drops, not before the locks in force are released: see
+//!    [`grace`] and [`crate::aside`].
 
+mod barrier;
+mod grace;
 #[cfg(all(test, stampede_model))]
 mod model;
 mod stored;
+mod table;
 #[cfg(all(test, not(stampede_model)))]
 mod tests;
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::Expiry;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
-use papaya::{Equivalent, Guard, HashMap};
 use tokio::time::Instant;
 
 use crate::aside::Holding;
-use crate::key::{ByHash, Key, Probe, hash_of, rest_of, space_of, space_of_rest};
+use crate::key::{ByHash, Key, Probe, hash_of, parts_of, space_of};
 use crate::policy::after;
 use crate::space::Space;
 use crate::sync::{AtomicU64, Ordering, plain, step};
 use crate::telemetry::Telemetry;
 
+use self::grace::Section;
 use self::stored::Glance;
 pub(crate) use self::stored::{AnyStored, Stored};
+use self::table::Table;
 
 /// How much a memory tier holds.
 #[derive(Clone, Copy, Debug)]
@@ -79,40 +83,48 @@ pub(crate) struct Memory {
     telemetry: Arc<Telemetry>,
 }
 
-type Table = HashMap<Slot, Kept, ByHash>;
-
-/// Where an entry is in the table: its key, and its number.
-struct Slot {
+/// An entry in the table.
+#[repr(align(16))]
+struct Kept {
     hash: u64,
-    rest: Rest,
+    space: Space,
+    parts: Rest,
+    /// What tells it from others of its key.
     number: u64,
+    glance: Glance,
+    stored: Arc<AnyStored>,
 }
 
-impl Slot {
-    /// The cache that the entry is of.
-    fn space(&self) -> Option<Space> {
-        space_of_rest(self.rest.as_bytes())
+impl Kept {
+    fn new(key: &Key, number: u64, stored: Arc<AnyStored>) -> Self {
+        let space = space_of(key).unwrap_or(Space::NONE);
+        Self { hash: hash_of(key), space, parts: Rest::of(key), number, glance: stored.glance(), stored }
+    }
+
+    /// Whether it is of this key.
+    fn is_of(&self, key: &[u8]) -> bool {
+        self.hash == hash_of(key) && Some(self.space) == space_of(key) && self.parts.as_bytes() == parts_of(key)
     }
 }
 
-/// What follows the hash in a key. In place where it is short, as it mostly is: there is nowhere else to look then.
+/// The parts of a key. In place where they are short, as they mostly are: there is nowhere else to look then.
 enum Rest {
     Short(u8, [u8; Self::SHORT]),
     Long(Key),
 }
 
 impl Rest {
-    const SHORT: usize = 46;
+    const SHORT: usize = 38;
 
-    fn of(key: Key) -> Self {
-        let rest = rest_of(&key);
+    fn of(key: &Key) -> Self {
+        let rest = parts_of(key);
         let mut short = [0; Self::SHORT];
         match (u8::try_from(rest.len()), short.get_mut(..rest.len())) {
             (Ok(len), Some(room)) => {
                 room.copy_from_slice(rest);
                 Self::Short(len, short)
             }
-            _ => Self::Long(key),
+            _ => Self::Long(Arc::clone(key)),
         }
     }
 
@@ -120,15 +132,9 @@ impl Rest {
     fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Short(len, bytes) => bytes.get(..(*len).into()).unwrap_or_default(),
-            Self::Long(key) => rest_of(key),
+            Self::Long(key) => parts_of(key),
         }
     }
-}
-
-/// An entry in the table.
-struct Kept {
-    glance: Glance,
-    stored: Arc<AnyStored>,
 }
 
 /// What moka holds for an entry.
@@ -154,17 +160,12 @@ impl Memory {
                 if let Some(table) = entries.upgrade() {
                     // No step of a model's: moka holds locks here that it knows nothing of.
                     let Token { number, .. } = token;
-                    let table = table.pin();
-                    if let Some((slot, _)) = table.remove_entry(&Numbered { hash: *hash, number }) {
-                        told.left(
-                            slot.space(),
-                            match cause {
-                                RemovalCause::Size => Some("size"),
-                                RemovalCause::Expired => Some("expired"),
-                                RemovalCause::Explicit | RemovalCause::Replaced => None,
-                            },
-                        );
-                    }
+                    let cause = match cause {
+                        RemovalCause::Size => Some("size"),
+                        RemovalCause::Expired => Some("expired"),
+                        RemovalCause::Explicit | RemovalCause::Replaced => None,
+                    };
+                    table.remove(*hash, |kept| kept.number == number, |kept| told.left(Some(kept.space), cause));
                 }
             });
         if bounds.weight.is_some() {
@@ -191,29 +192,22 @@ impl Memory {
     }
 
     /// Looks at what is stored under a key, without a copy of it, and whether it is plainly fresh in this epoch. It stays as
-    /// it is meanwhile. If `is_hit` says so of what the look came to, it counts as a hit.
-    #[inline]
-    pub(crate) fn read<T>(
-        &self,
-        probe: &Probe<'_>,
-        epoch: u64,
-        look: impl FnOnce(&Arc<AnyStored>, bool) -> T,
-        is_hit: impl FnOnce(&T) -> bool,
-    ) -> Option<T> {
-        let _holding = Holding::start();
-        let guard = self.table.guard();
-        // The first of this hash is as good as always the one, and to find it, no code of the user's is called.
-        let (slot, kept) = self.table.get_key_value(&Hashed(probe.hash), &guard)?;
-        let kept = if probe.goes_on(slot.rest.as_bytes()) { kept } else { self.table.get(probe, &guard)? };
-        let result = look(&kept.stored, kept.glance.is_fresh(epoch));
-        if is_hit(&result) {
-            let lane = self.lanes.count(guard.thread_id());
-            let news = self.news.load(Ordering::Relaxed);
-            if lane.told.load(Ordering::Relaxed) != news {
-                self.tell(lane, probe.hash, news);
-            }
+    /// it is meanwhile. `look` says whether it is a hit; so does this.
+    #[expect(clippy::inline_always, reason = "there is one caller")]
+    #[inline(always)]
+    pub(crate) fn read(&self, probe: &Probe<'_>, epoch: u64, look: impl FnOnce(&Arc<AnyStored>, bool) -> bool) -> bool {
+        let section = Section::start();
+        let kept = self.table.find(&section, probe.hash, |kept| probe.is(kept.space, kept.parts.as_bytes()));
+        let Some(kept) = kept else { return false };
+        if !look(&kept.stored, kept.glance.is_fresh(epoch)) {
+            return false;
         }
-        Some(result)
+        let lane = self.lanes.count(section.thread());
+        let news = self.news.load(Ordering::Relaxed);
+        if lane.told.load(Ordering::Relaxed) != news {
+            self.tell(lane, probe.hash, news);
+        }
+        true
     }
 
     /// Tells moka of a hit, one of the few that it is told of after something new has come.
@@ -228,6 +222,7 @@ impl Memory {
             lane.telling.store(0, Ordering::Relaxed);
             lane.told.store(news, Ordering::Relaxed);
         }
+        let _holding = Holding::start();
         self.tokens.get(&hash);
     }
 
@@ -237,22 +232,21 @@ impl Memory {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Arc<AnyStored>> {
-        let _holding = Holding::start();
-        self.table.pin().get(&Bytes(key)).map(|kept| Arc::clone(&kept.stored))
+        let section = Section::start();
+        self.table.find(&section, hash_of(key), |kept| kept.is_of(key)).map(|kept| Arc::clone(&kept.stored))
     }
 
-    pub(crate) fn insert(&self, key: Key, stored: Arc<AnyStored>) {
+    pub(crate) fn insert(&self, key: &Key, stored: Arc<AnyStored>) {
         // What is for the remote tier alone.
         if self.holds_nothing() {
             return;
         }
         let _holding = Holding::start();
-        let hash = hash_of(&key);
+        let hash = hash_of(key);
         let number = self.entries.fetch_add(1, Ordering::Relaxed) + 1;
         let token = Token { number, cost: self.bounds.cost(stored.weight), dead_at: stored.life.dead_at() };
-        let kept = Kept { glance: stored.glance(), stored };
-        let space = space_of(&key);
-        let is_new = self.table.pin().insert(Slot { hash, rest: Rest::of(key), number }, kept).is_none();
+        let space = space_of(key);
+        let is_new = self.table.insert(Box::new(Kept::new(key, number, stored)), |kept| kept.is_of(key));
         step();
         if is_new {
             self.telemetry.entered(space);
@@ -265,13 +259,12 @@ impl Memory {
 
     pub(crate) fn remove(&self, key: &[u8]) {
         let _holding = Holding::start();
-        let guard = self.table.guard();
-        if self.table.remove(&Bytes(key), &guard).is_some() {
+        if self.table.remove(hash_of(key), |kept| kept.is_of(key), |_| ()).is_some() {
             self.telemetry.left(space_of(key), None);
             step();
             self.tokens.invalidate(&hash_of(key));
             // What is voided by hand is to be dropped before long.
-            guard.flush();
+            self.table.flush();
         }
     }
 
@@ -294,8 +287,8 @@ impl Memory {
 
     /// Ends the TTL of what is stored under a key.
     pub(crate) fn expire(&self, key: &[u8]) {
-        let _holding = Holding::start();
-        if let Some(kept) = self.table.pin().get(&Bytes(key)) {
+        let section = Section::start();
+        if let Some(kept) = self.table.find(&section, hash_of(key), |kept| kept.is_of(key)) {
             step();
             kept.stored.expire(Instant::now());
             kept.glance.close();
@@ -308,13 +301,7 @@ impl Memory {
         // In this order: what comes in between loses its place in the table, and not its token.
         self.tokens.invalidate_all();
         step();
-        let guard = self.table.guard();
-        self.telemetry.cleared(self.table.iter(&guard).map(|(slot, _)| slot).filter_map(|slot| {
-            let numbered = Numbered { hash: slot.hash, number: slot.number };
-            self.table.remove(&numbered, &guard).and(slot.space())
-        }));
-        self.table.clear(&guard);
-        guard.flush();
+        self.table.clear(|kept| self.telemetry.left(Some(kept.space), None));
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -365,84 +352,6 @@ impl Lanes {
 impl Default for Lanes {
     fn default() -> Self {
         Self((0..Self::OWN + Self::SHARED).map(|_| Lane::default()).collect())
-    }
-}
-
-impl Hash for Slot {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl PartialEq for Slot {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.rest.as_bytes() == other.rest.as_bytes()
-    }
-}
-
-impl Eq for Slot {}
-
-impl Hash for Probe<'_> {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl Equivalent<Slot> for Probe<'_> {
-    #[cold]
-    fn equivalent(&self, slot: &Slot) -> bool {
-        self.hash == slot.hash && self.goes_on(slot.rest.as_bytes())
-    }
-}
-
-/// A key that has been built.
-struct Bytes<'k>(&'k [u8]);
-
-impl Hash for Bytes<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(hash_of(self.0));
-    }
-}
-
-impl Equivalent<Slot> for Bytes<'_> {
-    fn equivalent(&self, slot: &Slot) -> bool {
-        hash_of(self.0) == slot.hash && rest_of(self.0) == slot.rest.as_bytes()
-    }
-}
-
-/// Any key of this hash.
-struct Hashed(u64);
-
-impl Hash for Hashed {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0);
-    }
-}
-
-impl Equivalent<Slot> for Hashed {
-    #[inline]
-    fn equivalent(&self, slot: &Slot) -> bool {
-        self.0 == slot.hash
-    }
-}
-
-/// An entry, whatever its key.
-struct Numbered {
-    hash: u64,
-    number: u64,
-}
-
-impl Hash for Numbered {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl Equivalent<Slot> for Numbered {
-    fn equivalent(&self, slot: &Slot) -> bool {
-        self.number == slot.number
     }
 }
 

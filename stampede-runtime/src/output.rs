@@ -16,6 +16,7 @@ use crate::tally::Tally;
 pub struct Output(pub(crate) Packed);
 
 /// What is stored, for who takes an answer.
+#[derive(Clone, Copy)]
 pub struct Seen<'s>(pub(crate) &'s AnyStored);
 
 /// What a body has returned, and nobody has judged yet.

@@ -37,7 +37,7 @@ pub trait Divide<R, V, E> {
     fn pack<H: Share<E>>(output: R, share: H) -> Output;
 
     /// What a call returns that this value answers, if it is of its type. Runs the user's code.
-    fn copy(seen: &Seen<'_>) -> Option<R>;
+    fn copy(seen: Seen<'_>) -> Option<R>;
 
     /// What a call returns.
     fn unpack<H: Share<E>>(given: Given, share: H) -> R;
@@ -56,7 +56,7 @@ impl<T: Value> Divide<T, T, Infallible> for Plain {
         Output::value(output)
     }
 
-    fn copy(Seen(stored): &Seen<'_>) -> Option<T> {
+    fn copy(Seen(stored): Seen<'_>) -> Option<T> {
         stored.downcast::<T>().cloned()
     }
 
@@ -79,7 +79,7 @@ impl<T: Value, E: Send + 'static> Divide<Result<T, E>, T, E> for Fallible {
         }
     }
 
-    fn copy(Seen(stored): &Seen<'_>) -> Option<Result<T, E>> {
+    fn copy(Seen(stored): Seen<'_>) -> Option<Result<T, E>> {
         stored.downcast::<T>().cloned().map(Ok)
     }
 
@@ -126,7 +126,7 @@ pub trait Pack<R>: Copy + Send + 'static {
     fn pack(self, output: R) -> Output;
 
     /// What a call returns that this value answers, if it does.
-    fn copy(self, seen: &Seen<'_>) -> Option<R>;
+    fn copy(self, seen: Seen<'_>) -> Option<R>;
 
     /// What a call returns.
     fn unpack(self, given: Given) -> R;
@@ -147,7 +147,7 @@ where
     }
 
     #[inline]
-    fn copy(self, seen: &Seen<'_>) -> Option<R> {
+    fn copy(self, seen: Seen<'_>) -> Option<R> {
         D::copy(seen)
     }
 

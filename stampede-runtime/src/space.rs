@@ -19,6 +19,9 @@ static NAMES: Lazy<Mutex<HashMap<Space, &'static str>>> = Lazy::new(Mutex::defau
 pub(crate) struct Space(u64);
 
 impl Space {
+    /// That of no cache.
+    pub(crate) const NONE: Self = Self(0);
+
     pub(crate) fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(u64::from_le_bytes(bytes))
     }
@@ -87,6 +90,13 @@ impl Site {
     /// A site; `id` is unique, `name` is for people.
     pub const fn new(id: &'static str, name: &'static str) -> Self {
         Self { id, name, first: OnceCell::new() }
+    }
+
+    /// The space of an instantiation that has been used before.
+    #[inline]
+    pub(crate) fn known(&self, types: &[TypeId]) -> Option<Space> {
+        let (first, space, _) = self.first.get()?;
+        (**first == *types).then_some(*space)
     }
 
     /// The space and name of an instantiation, `owner` being the type that the function belongs to. The first

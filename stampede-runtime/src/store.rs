@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::flights::Flights;
 use crate::key::{Key, Probe};
 use crate::memory::{AnyStored, Bounds, Memory};
+use crate::output::Seen;
 use crate::policy::Age;
 use crate::remote::{Order, Remote, Told};
 use crate::space::Space;
@@ -60,14 +61,8 @@ pub(crate) struct Inner {
     remote: Option<Arc<Remote>>,
 }
 
-/// What a call finds in the store.
-pub(crate) enum Look {
-    /// Its answer, which it has taken.
-    Hit,
-    /// A value of this age, or an error.
-    Value(Arc<AnyStored>, Age),
-    Nothing,
-}
+/// What a call finds in the store that is not simply the answer: a value of this age, or an error.
+pub(crate) type Found = Option<(Arc<AnyStored>, Age)>;
 
 static PROCESS: OnceCell<Store> = OnceCell::new();
 
@@ -115,9 +110,17 @@ impl Store {
     }
 
     /// Gives the store that is named, else the one in force, to `then`. It makes no handle to it.
-    #[inline]
     pub(crate) fn with<T>(named: Option<&Self>, then: impl FnOnce(&Self) -> T) -> T {
         context::with_store(|scoped| then(named.or(scoped).unwrap_or_else(|| PROCESS.get_or_init(Self::default))))
+    }
+
+    /// That store, if it takes nothing to come by it: mostly.
+    #[inline]
+    pub(crate) fn at_hand(named: Option<&Self>) -> Option<&Self> {
+        match named {
+            None if context::is_unscoped() => PROCESS.get(),
+            named => named,
+        }
     }
 
     /// Makes this the process's store, for all calls that neither name one nor are within a [`scope`](Self::scope).
@@ -279,43 +282,60 @@ impl Store {
     }
 
     /// Answers a call, if a fresh value is stored and `take` takes it: that is a hit, and is counted here. If `take` panics,
-    /// the call is an error.
-    pub(crate) fn hit(&self, probe: &Probe<'_>, take: &mut dyn FnMut(&AnyStored) -> bool) -> Look {
+    /// the call is an error. If it is no hit, `found` is what there is; apart, for what a hit has no use for is not to be
+    /// moved about.
+    #[expect(clippy::inline_always, reason = "there are two callers, of which one is hot")]
+    #[inline(always)]
+    pub(crate) fn hit(&self, probe: &Probe<'_>, take: &mut dyn FnMut(Seen<'_>) -> bool, found: &mut Found) -> bool {
+        let Inner { memory, flights, epoch, bypass, .. } = &*self.inner;
+        if bypass.load(Ordering::Relaxed) {
+            return false;
+        }
+        let epoch = epoch.load(Ordering::SeqCst);
+        let is_hit = memory.read(probe, epoch, |stored, is_fresh| {
+            is_fresh && self.is_taken(probe, stored, take) || self.look_closely(probe, stored, epoch, take, found)
+        });
+        if is_hit {
+            // Counted by the memory.
+            flights.telemetry.call_ended(probe.space, Outcome::Fresh, Since::default());
+        }
+        is_hit
+    }
+
+    #[inline]
+    fn is_taken(&self, probe: &Probe<'_>, stored: &AnyStored, take: &mut dyn FnMut(Seen<'_>) -> bool) -> bool {
         /// A call whose answer is being copied.
         struct Taking<'s>(&'s Flights, Space);
 
         impl Drop for Taking<'_> {
+            #[cold]
             fn drop(&mut self) {
                 self.0.call_ended(self.1, Outcome::Error, Since::default());
             }
         }
 
-        let Inner { memory, flights, epoch, .. } = &*self.inner;
-        if self.is_bypassed() {
-            return Look::Nothing;
+        let taking = Taking(&self.inner.flights, probe.space);
+        let is_taken = take(Seen(stored));
+        mem::forget(taking);
+        is_taken
+    }
+
+    /// The same, where it is not plain that the value is fresh, or it is not of the kind that is asked for.
+    #[cold]
+    fn look_closely(
+        &self,
+        probe: &Probe<'_>,
+        stored: &Arc<AnyStored>,
+        epoch: u64,
+        take: &mut dyn FnMut(Seen<'_>) -> bool,
+        found: &mut Found,
+    ) -> bool {
+        let age = self.age(stored, epoch);
+        let is_hit = age == Age::Fresh && self.is_taken(probe, stored, take);
+        if !is_hit && age != Age::Dead {
+            *found = Some((Arc::clone(stored), age));
         }
-        let epoch = epoch.load(Ordering::SeqCst);
-        let look = |stored: &Arc<AnyStored>, is_fresh| {
-            let age = if is_fresh { Age::Fresh } else { self.age(stored, epoch) };
-            if age == Age::Dead {
-                return Look::Nothing;
-            }
-            if age == Age::Fresh {
-                let taking = Taking(flights, probe.space);
-                let has_taken = take(stored);
-                mem::forget(taking);
-                if has_taken {
-                    return Look::Hit;
-                }
-            }
-            Look::Value(Arc::clone(stored), age)
-        };
-        let look = memory.read(probe, epoch, look, |look| matches!(look, Look::Hit)).unwrap_or(Look::Nothing);
-        if let Look::Hit = look {
-            // Counted by the memory.
-            flights.telemetry.call_ended(probe.space, Outcome::Fresh, Since::default());
-        }
-        look
+        is_hit
     }
 
     /// What is stored under a key and what it is good for.
@@ -375,7 +395,7 @@ impl Store {
         drop(locked);
     }
 
-    pub(crate) fn keep(&self, key: Key, stored: Arc<AnyStored>) {
+    pub(crate) fn keep(&self, key: &Key, stored: Arc<AnyStored>) {
         self.inner.memory.insert(key, stored);
     }
 

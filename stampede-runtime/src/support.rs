@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::call::{self, Ask, Id, Unanswered};
+use crate::call::{Ask, Id, Question};
 use crate::entry::{Entry, FnEntry};
 use crate::launch::Detach;
 use crate::output::Output;
-use crate::output::Seen;
 use crate::policy::Options;
 use crate::reply::{Reply, Value};
 use crate::space::Site;
@@ -72,16 +71,16 @@ pub struct Target<'c, K> {
     pub key: K,
 }
 
-impl<K> Target<'_, K> {
+impl<K: Serialize> Ask for Target<'_, K> {
+    #[cold]
     fn id(&self) -> Id {
         Id::of(self.site, self.types, self.owner)
     }
-}
 
-impl<K: Serialize> Ask for Target<'_, K> {
     #[inline]
-    fn look(&self, take: &mut dyn FnMut(&Seen<'_>) -> bool) -> Option<Unanswered> {
-        call::Target { id: self.id(), store: self.store, key: &self.key }.look(take)
+    fn question(&self) -> Question<'_> {
+        let space = self.site.known(self.types).unwrap_or_else(|| self.id().space);
+        Question::new(self, space, self.store, &self.key)
     }
 }
 

@@ -11,26 +11,15 @@ pub(crate) use real::*;
 
 pub(crate) use std::sync::atomic::Ordering;
 
+#[cfg(all(test, stampede_model))]
+pub(crate) use shuttle::thread_local;
+
 /// For what numbers, counts, or gives a hint that a look under a lock sets right. A model sees no step in it.
 pub(crate) mod plain {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-}
-
-#[cfg(not(all(test, stampede_model)))]
-mod real {
     use std::sync::{self, PoisonError};
 
     pub(crate) use std::sync::MutexGuard;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
-
-    pub(crate) use once_cell::sync::OnceCell;
-    pub(crate) use tokio::runtime::{Handle, Id as RuntimeId, RuntimeFlavor};
-    pub(crate) use tokio::task::AbortHandle;
-    pub(crate) use tokio::time::{sleep, sleep_until};
-
-    /// What follows is a step of its own, to a model.
-    #[inline]
-    pub(crate) const fn step() {}
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
 
     /// A mutex without poisoning. The only code of the user that runs under one is the copying of an error for those who
     /// wait, which changes nothing that is locked; so a panic leaves nothing half done, and need not become everybody's.
@@ -51,4 +40,21 @@ mod real {
             self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
         }
     }
+}
+
+#[cfg(not(all(test, stampede_model)))]
+mod real {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
+    pub(crate) use std::thread_local;
+
+    pub(crate) use once_cell::sync::OnceCell;
+    pub(crate) use tokio::runtime::{Handle, Id as RuntimeId, RuntimeFlavor};
+    pub(crate) use tokio::task::AbortHandle;
+    pub(crate) use tokio::time::{sleep, sleep_until};
+
+    pub(crate) use super::plain::{Mutex, MutexGuard};
+
+    /// What follows is a step of its own, to a model.
+    #[inline]
+    pub(crate) const fn step() {}
 }

@@ -256,13 +256,6 @@ impl Telemetry {
         }
     }
 
-    /// Memory is cleared: these are taken out, which only metrics want to know one by one.
-    pub(crate) fn cleared(&self, taken: impl Iterator<Item = Space>) {
-        if cfg!(feature = "metrics") {
-            taken.for_each(|space| self.left(Some(space), None));
-        }
-    }
-
     /// Something is void.
     pub(crate) fn voided(&self, voiding: Voiding, by: By) {
         let _ = (voiding, by);

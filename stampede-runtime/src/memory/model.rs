@@ -1,8 +1,8 @@
 //! Model checks of the memory tier: readers against those who insert, replace, evict, expire, invalidate and clear, under
 //! every schedule of two with a bounded number of pre-emptions, and some of three. As those of [`crate::flight`], they are part of the step `model`.
 //!
-//! A step is an operation of papaya or moka, which are checked elsewhere, or one on an atomic of ours. Checked is what the
-//! order of these steps can do: that no reader is given another key's value, one from before a change that had returned
+//! A step is a reader's look at the table, a slot or a value; a change of the table, which is made under a lock; an operation
+//! of moka, which is checked elsewhere; or one on an atomic of ours. Checked is what the order of these steps can do: that no reader is given another key's value, one from before a change that had returned
 //! when it began, or one that has been dropped; and that at the end each entry has its token, and each token's is no other.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,7 +73,7 @@ impl World {
                 let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
                 let value = Value { key, version, alive: Arc::new(()) };
                 let stored = Stored::new(value).with(life, self.epoch.load(Ordering::SeqCst), None, 1);
-                self.memory.insert(Arc::clone(&bytes), stored);
+                self.memory.insert(&bytes, stored);
             });
         });
     }
@@ -119,19 +119,19 @@ impl World {
                 assert_eq!(Arc::strong_count(&value.alive), 1, "it is gone");
                 assert_eq!(value.key, key, "it is another's");
                 assert!(!is_fresh || value.version >= oldest, "{} is older than {oldest}", value.version);
+                true
             };
             step();
-            self.memory.read(&probe, epoch, look, |()| true);
+            self.memory.read(&probe, epoch, look);
         }
     }
 
     /// Each entry has its token.
     fn check(&self) {
-        let table = self.memory.table.pin();
-        for (slot, _) in &table {
-            let token = self.memory.tokens.get(&slot.hash).expect("an entry has a token");
-            assert_eq!(token.number, slot.number, "and it is this entry's");
-        }
+        self.memory.table.each(|kept| {
+            let token = self.memory.tokens.get(&kept.hash).expect("an entry has a token");
+            assert_eq!(token.number, kept.number, "and it is this entry's");
+        });
     }
 }
 

@@ -1,8 +1,12 @@
 //! What the table and the tokens owe each other.
 
+use std::cell::RefCell;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::key::hash;
 use crate::policy::Lifetime;
 use crate::space::Space;
 
@@ -32,7 +36,7 @@ fn a_full_table_gives_way() {
     // Miri takes its time.
     let entries = if cfg!(miri) { 30 } else { 1_000 };
     for n in 0..entries {
-        memory.insert(key(n << 57 | n, "text"), stored(n));
+        memory.insert(&key(n << 57 | n, "text"), stored(n));
     }
     assert!(memory.len() <= 10, "{}", memory.len());
     assert_eq!(memory.len(), memory.tokens.entry_count());
@@ -44,9 +48,9 @@ fn a_full_table_gives_way() {
 fn two_keys_of_one_hash_are_two_and_take_turns() {
     let memory = memory(10);
     let (a, b) = (key(7, "a"), key(7, "b"));
-    memory.insert(Arc::clone(&a), stored(1));
+    memory.insert(&a, stored(1));
     assert_eq!((value(&memory, &a), value(&memory, &b)), (Some(1), NOWHERE));
-    memory.insert(Arc::clone(&b), stored(2));
+    memory.insert(&b, stored(2));
     assert_eq!((value(&memory, &a), value(&memory, &b)), (NOWHERE, Some(2)), "there is one token");
     assert_eq!(memory.len(), 1);
     memory.remove(&a);
@@ -57,8 +61,8 @@ fn two_keys_of_one_hash_are_two_and_take_turns() {
 fn a_lost_token_takes_its_entry_along_and_not_the_next() {
     let memory = memory(10);
     let key = key(7, "a");
-    memory.insert(Arc::clone(&key), stored(1));
-    memory.insert(Arc::clone(&key), stored(2));
+    memory.insert(&key, stored(1));
+    memory.insert(&key, stored(2));
     assert_eq!((value(&memory, &key), memory.len()), (Some(2), 1), "what it replaced is gone, and it is not");
     memory.tokens.invalidate(&7);
     assert_eq!((value(&memory, &key), memory.len()), (NOWHERE, 0));
@@ -69,7 +73,7 @@ fn long_keys_are_kept_elsewhere_and_found() {
     let memory = memory(10);
     for len in [0, 1, Rest::SHORT - 8, Rest::SHORT - 7, 300] {
         let key = key(len as u64, &"x".repeat(len));
-        memory.insert(Arc::clone(&key), stored(len as u64));
+        memory.insert(&key, stored(len as u64));
         assert_eq!(value(&memory, &key), Some(len as u64));
     }
 }
@@ -80,17 +84,21 @@ fn a_probe_finds_what_its_bytes_name() {
     let (space, _) = Space::named("probes", std::any::TypeId::of::<u64>());
     let texts = ["", "a", "abc", "abcd", "abcdefg", "abcdefgh", "abcdefghijklmnop", "abcdefghijklmnopq"];
     for (n, text) in (0..).zip(texts) {
-        memory.insert(crate::key::encode(space, &(n, text)).expect("a key"), stored(n));
+        memory.insert(&crate::key::encode(space, &(n, text)).expect("a key"), stored(n));
     }
     let read = |n: u64, text: &str| {
         let parts = (n, text);
-        let probe = Probe { space, hash: crate::key::hash(space, &parts).expect("a key"), parts: &&parts };
-        memory.read(&probe, 1, |stored, is_fresh| (stored.downcast().copied(), is_fresh), |_| true)
+        let probe = Probe { space, hash: hash(space, &parts).expect("a key"), parts: &&parts };
+        let mut found = NOWHERE;
+        memory.read(&probe, 1, |stored, _| {
+            found = stored.downcast().copied();
+            true
+        });
+        found
     };
     for (n, text) in (0..).zip(texts) {
-        let (found, _) = read(n, text).expect("it is there");
-        assert_eq!(found, Some(n), "{text}");
-        assert!(read(n + 1, text).is_none() && read(n, &format!("{text}x")).is_none(), "{text}");
+        assert_eq!(read(n, text), Some(n), "{text}");
+        assert_eq!((read(n + 1, text), read(n, &format!("{text}x"))), (NOWHERE, NOWHERE), "{text}");
     }
     assert_eq!(memory.hits(), texts.len() as u64);
 }
@@ -99,13 +107,197 @@ fn a_probe_finds_what_its_bytes_name() {
 fn moka_hears_of_the_first_hits_after_something_new() {
     let memory = memory(10);
     let (space, _) = Space::named("hits", std::any::TypeId::of::<u64>());
-    let probe = Probe { space, hash: crate::key::hash(space, &1).expect("a key"), parts: &&1 };
+    let probe = Probe { space, hash: hash(space, &1).expect("a key"), parts: &&1 };
     let told = || memory.lanes.0.iter().map(|lane| lane.told.load(Ordering::Relaxed)).max();
-    memory.insert(probe.to_key().expect("a key"), stored(1));
+    memory.insert(&probe.to_key().expect("a key"), stored(1));
     for hits in 1..=40 {
-        assert!(memory.read(&probe, 1, |_, _| (), |()| true).is_some());
+        assert!(memory.read(&probe, 1, |_, _| true));
         assert_eq!(told(), Some(u64::from(hits >= 16)), "after {hits}");
     }
-    memory.insert(probe.to_key().expect("a key"), stored(2));
+    memory.insert(&probe.to_key().expect("a key"), stored(2));
     assert_eq!(memory.news.load(Ordering::Relaxed), 1, "what is replaced drives nothing out");
+}
+
+/// A value that tells whether it has been dropped: in the end it is, if only when others' sections are over.
+fn watched() -> (Arc<AnyStored>, impl Fn() -> bool, impl Fn()) {
+    let alive = Arc::new(());
+    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
+    let stored = Stored::new(Arc::clone(&alive)).with(life, 1, None, 1);
+    let watch = Arc::downgrade(&alive);
+    drop(alive);
+    let in_the_end = {
+        let watch = watch.clone();
+        move || {
+            let begun = std::time::Instant::now();
+            while watch.strong_count() > 0 {
+                assert!(begun.elapsed() < Duration::from_mins(1), "it is never dropped");
+                thread::yield_now();
+            }
+        }
+    };
+    (stored, move || watch.strong_count() > 0, in_the_end)
+}
+
+#[test]
+fn what_is_looked_at_is_dropped_afterwards() {
+    let memory = memory(10);
+    let (space, _) = Space::named("looks", std::any::TypeId::of::<u64>());
+    let probe = Probe { space, hash: hash(space, &1).expect("a key"), parts: &&1 };
+    let key = probe.to_key().expect("a key");
+    let (stored, is_alive, dropped_in_the_end) = watched();
+    memory.insert(&key, stored);
+    assert!(memory.read(&probe, 1, |_, _| {
+        memory.remove(&key);
+        assert!(memory.get(&key).is_none(), "it is found no more");
+        assert!(is_alive(), "it is looked at");
+        true
+    }));
+    dropped_in_the_end();
+}
+
+#[test]
+fn what_is_looked_at_stays_while_something_else_is() {
+    let memory = memory(10);
+    let (space, _) = Space::named("looks", std::any::TypeId::of::<u64>());
+    let probe = |n: &'static u64| Probe { space, hash: hash(space, n).expect("a key"), parts: n };
+    let (stored_first, is_alive, dropped_in_the_end) = watched();
+    memory.insert(&probe(&1).to_key().expect("a key"), stored_first);
+    memory.insert(&probe(&2).to_key().expect("a key"), stored(2));
+    assert!(memory.read(&probe(&1), 1, |_, _| {
+        let remove = || memory.remove(&probe(&1).to_key().expect("a key"));
+        assert!(memory.read(&probe(&2), 1, |_, _| {
+            remove();
+            true
+        }));
+        assert!(is_alive(), "it is looked at");
+        true
+    }));
+    dropped_in_the_end();
+}
+
+#[test]
+fn what_another_thread_looks_at_is_dropped_there() {
+    let memory = memory(10);
+    let (space, _) = Space::named("looks", std::any::TypeId::of::<u64>());
+    let probe = || Probe { space, hash: hash(space, &1).expect("a key"), parts: &&1 };
+    let key = probe().to_key().expect("a key");
+    let (stored, is_alive, dropped_in_the_end) = watched();
+    memory.insert(&key, stored);
+    let ((looks, is_looking), (go_on, is_to_go_on)) = (channel(), channel());
+    thread::scope(|scope| {
+        // Should this fail, it is to let the other go.
+        let go_on = go_on;
+        scope.spawn(|| {
+            let (looks, is_to_go_on) = (looks, is_to_go_on);
+            assert!(memory.read(&probe(), 1, |_, _| {
+                looks.send(()).expect("they wait");
+                is_to_go_on.recv().expect("they say so");
+                true
+            }));
+        });
+        is_looking.recv().expect("it looks");
+        memory.remove(&key);
+        assert!(is_alive(), "it is looked at");
+        go_on.send(()).expect("it waits");
+    });
+    dropped_in_the_end();
+}
+
+#[test]
+fn readers_see_their_own_keys_values_and_none_that_is_gone() {
+    const KEYS: u64 = 40;
+    let rounds = if cfg!(miri) { 2 } else { 2_000 };
+    let memory = memory(KEYS / 2);
+    let (space, _) = Space::named("stress", std::any::TypeId::of::<u64>());
+    // Of two hashes alone, so that they are in each other's way.
+    let hash_of = |n: u64| n % 2;
+    let key = |n: u64| Probe { space, hash: hash_of(n), parts: &&n }.to_key().expect("a key");
+    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
+    let read = || {
+        for n in (0..rounds).flat_map(|_| 0..KEYS) {
+            memory.read(&Probe { space, hash: hash_of(n), parts: &&n }, 1, |stored, _| {
+                let value = stored.downcast::<Box<u64>>().expect("a number");
+                assert_eq!(**value, n);
+                true
+            });
+        }
+    };
+    let write = |more: u64| {
+        for n in (0..rounds).flat_map(|_| 0..KEYS).map(|n| n.wrapping_mul(more) % KEYS) {
+            let stored = Stored::new(Box::new(n)).with(life, 1, None, 1);
+            memory.table.insert(Box::new(Kept::new(&key(n), n, stored)), |kept| kept.is_of(&key(n)));
+            if n % 3 == 0 {
+                memory.table.remove(hash_of(n + 1), |kept| kept.is_of(&key(n + 1)), |_| ());
+            } else if n == KEYS - 1 {
+                memory.clear();
+            }
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(read);
+        scope.spawn(|| write(1));
+        scope.spawn(|| write(7));
+        read();
+    });
+}
+
+#[test]
+fn entries_are_found_whatever_was_there_before() {
+    let table = Table::default();
+    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
+    // All in one shard, and most of them where another is looked for first.
+    let key = |n: u64| key(n % 7, &n.to_string());
+    let has = |n: u64| {
+        let section = Section::start();
+        table.find(&section, n % 7, |kept| kept.is_of(&key(n))).is_some()
+    };
+    let keys = if cfg!(miri) { 20 } else { 200 };
+    for step in 1..5 {
+        for n in 0..keys {
+            let kept = Kept::new(&key(n), n, Stored::new(n).with(life, 1, None, 1));
+            let was_there = has(n);
+            assert_eq!(table.insert(Box::new(kept), |kept| kept.is_of(&key(n))), !was_there, "{n}");
+        }
+        assert_eq!(table.len(), usize::try_from(keys).expect("a few"));
+        for n in (0..keys).step_by(step) {
+            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n)), |_| ()).is_some(), "{n}");
+            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n)), |_| ()).is_none(), "{n}");
+        }
+        assert!((0..keys).all(|n| has(n) == (n % step as u64 != 0)));
+    }
+    table.clear(|_| ());
+    assert_eq!((table.len(), (0..keys).any(has)), (0, false));
+}
+
+#[test]
+fn a_thread_may_read_at_its_very_end() {
+    /// Reads when its thread is over, before or after that has given up what it reads under.
+    struct AtTheEnd(RefCell<Option<Arc<Memory>>>);
+
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            if let Some(memory) = self.0.take() {
+                for _ in 0..2 {
+                    assert_eq!(value(&memory, &key(7, "a")), Some(1));
+                }
+            }
+        }
+    }
+
+    thread_local!(static AT_THE_END: AtTheEnd = const { AtTheEnd(RefCell::new(None)) });
+
+    let memory = Arc::new(memory(10));
+    memory.insert(&key(7, "a"), stored(1));
+    for reads_first in [true, false] {
+        let memory = Arc::clone(&memory);
+        let thread = thread::spawn(move || {
+            let read = || assert_eq!(value(&memory, &key(7, "a")), Some(1));
+            if reads_first {
+                read();
+            }
+            AT_THE_END.with(|end| end.0.replace(Some(Arc::clone(&memory))));
+            read();
+        });
+        thread.join().expect("no panic");
+    }
 }

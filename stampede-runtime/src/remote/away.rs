@@ -74,7 +74,7 @@ impl Away {
         }
         store.flights().unless_voided(&key, voided, || {
             if !store.look_up(&key).is_some_and(|(stored, age)| is_fresh(&stored, age)) {
-                store.keep(Arc::clone(&key), Arc::clone(&stored));
+                store.keep(&key, Arc::clone(&stored));
             }
         });
         Some(stored)

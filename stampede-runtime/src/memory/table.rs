@@ -1,0 +1,364 @@
+//! The table: entries by the hashes of their keys, found without a lock.
+//!
+//! 1. A shard's entries are in an array of slots, each as near as can be behind the place that its hash gives it. A slot is
+//!    empty, or holds the address of an entry; or it did, and a search goes on beyond it. There are always empty slots, where
+//!    searches end.
+//! 2. An entry is complete before it is in a slot, and then nothing of it changes but its atomics.
+//! 3. Slots are read within a [`Section`], and written to by who holds the shard's lock. Who takes an entry out of its slot
+//!    retires it; so that happens once, and it is freed when nobody looks at it any more.
+//! 4. An array that is too full is replaced by one with the same entries, and retired, under the lock. Who still reads it
+//!    began to before that, and so before whatever changes in the other is done.
+//! 5. The low bits of a slot tell most entries apart without a look at them.
+
+use std::mem;
+use std::ptr::{self, NonNull};
+
+use crate::sync::plain::{AtomicPtr, Mutex, MutexGuard};
+use crate::sync::{Ordering, step};
+
+use super::Kept;
+use super::grace::{Retired, Section, free};
+
+pub(super) struct Table {
+    shards: Box<[Shard; Self::SHARDS]>,
+    /// What has been taken out, and is yet to be freed.
+    retired: Mutex<Vec<Retired>>,
+}
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Shard {
+    /// Replaced under the lock. Null: there are none.
+    slots: AtomicPtr<Slots>,
+    count: Mutex<Count>,
+}
+
+#[derive(Default)]
+struct Count {
+    entries: usize,
+    /// Slots that are not empty.
+    used: usize,
+}
+
+/// As many as a power of two.
+struct Slots(Box<[AtomicPtr<Kept>]>);
+
+/// What there is at a place.
+enum Found<'s> {
+    /// An entry with the tag that is asked for.
+    Kept(&'s Kept),
+    /// Another, or one that is gone.
+    Other,
+    /// None, nor will any of that hash be found beyond.
+    Empty,
+}
+
+/// The bits of a slot for the tag: the alignment of entries leaves them free.
+const TAG: usize = align_of::<Kept>() - 1;
+
+/// An odd number: where there is no entry, the number is even.
+#[inline]
+const fn tag(hash: u64) -> usize {
+    (hash >> 48) as usize & TAG | 1
+}
+
+/// Where a search begins.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are all that is asked for")]
+const fn start(hash: u64) -> usize {
+    hash as usize
+}
+
+/// The slot of an entry that is gone.
+const GONE: *mut Kept = ptr::without_provenance_mut(2);
+
+/// What nobody finds any more; nothing, if there is none.
+///
+/// # Safety
+///
+/// It is from `Box::into_raw`, and was taken out of where readers find it by the one who gives it here.
+#[expect(unsafe_code, reason = "see `Retired`")]
+unsafe fn retired<T: Send>(taken: *mut T) -> Option<Retired> {
+    // SAFETY: who has taken it out is the only one that has, and a box is made of it nowhere else.
+    NonNull::new(taken).map(|taken| unsafe { Retired::new(taken) })
+}
+
+/// The address of the entry in a slot.
+#[inline]
+fn entry_in(slot: *mut Kept) -> *mut Kept {
+    slot.map_addr(|address| address & !TAG)
+}
+
+impl Slots {
+    fn new(len: usize) -> Self {
+        Self((0..len).map(|_| AtomicPtr::default()).collect())
+    }
+
+    /// Those beyond the end are the first ones again.
+    #[inline]
+    fn at(&self, place: usize) -> &AtomicPtr<Kept> {
+        &self.0[place & (self.0.len() - 1)]
+    }
+
+    /// What there is at a place: an entry, if these bits of its slot are those of the tag, an odd number.
+    #[inline]
+    fn look<'s>(&'s self, _: &'s Section, place: usize, bits: usize, tag: usize) -> Found<'s> {
+        debug_assert!(!tag.is_multiple_of(2), "what is no entry is even");
+        // Pairs with where entries are put into slots.
+        let slot = self.at(place).load(Ordering::Acquire);
+        if slot.addr() & bits == tag {
+            #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
+            // SAFETY: what is odd is the address of an entry, from `Box::into_raw` and complete. These slots were found
+            // within the section. If they are those of the shard, the entry is retired within the section or after it; if
+            // they have been replaced, that was within the section, and the entry was retired after that. So it is freed
+            // after the section. Until then there are shared references only.
+            Found::Kept(unsafe { &*entry_in(slot) })
+        } else if slot.is_null() {
+            Found::Empty
+        } else {
+            Found::Other
+        }
+    }
+
+    /// The entry with this hash that `is_it`.
+    #[cold]
+    fn find<'s>(&'s self, section: &'s Section, hash: u64, is_it: &dyn Fn(&Kept) -> bool) -> Option<&'s Kept> {
+        let (tag, mut place) = (tag(hash), start(hash));
+        loop {
+            step();
+            match self.look(section, place, TAG, tag) {
+                Found::Kept(kept) if kept.hash == hash && is_it(kept) => return Some(kept),
+                Found::Empty => return None,
+                Found::Kept(_) | Found::Other => place = place.wrapping_add(1),
+            }
+        }
+    }
+
+    /// All entries.
+    fn entries<'s>(&'s self, section: &'s Section) -> impl Iterator<Item = (*mut Kept, &'s Kept)> {
+        self.0.iter().enumerate().filter_map(|(place, slot)| match self.look(section, place, 1, 1) {
+            Found::Kept(kept) => Some((slot.load(Ordering::Relaxed), kept)),
+            Found::Other | Found::Empty => None,
+        })
+    }
+
+    /// Puts an entry into the first empty slot from its place on.
+    fn settle(&self, slot: *mut Kept, hash: u64) {
+        let mut place = start(hash);
+        while !self.at(place).load(Ordering::Relaxed).is_null() {
+            place = place.wrapping_add(1);
+        }
+        self.at(place).store(slot, Ordering::Relaxed);
+    }
+}
+
+impl Shard {
+    #[inline]
+    fn slots<'s>(&'s self, _: &'s Section) -> Option<&'s Slots> {
+        // Pairs with where they are replaced.
+        let slots = self.slots.load(Ordering::Acquire);
+        #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
+        // SAFETY: it is null, or from `Box::into_raw` and complete. It is retired within the section or after it, and so
+        // freed after it. Until then there are shared references only.
+        unsafe {
+            slots.as_ref()
+        }
+    }
+
+    /// Replaces the slots by `new`. The lock is held.
+    fn replace(&self, new: *mut Slots) -> Option<Retired> {
+        // Pairs with `slots`.
+        let old = self.slots.swap(new, Ordering::AcqRel);
+        #[expect(unsafe_code, reason = "readers may still look at them")]
+        // SAFETY: they are the shard's no more.
+        unsafe {
+            retired(old)
+        }
+    }
+
+    /// Replaces the slots by others, if one more entry would leave too few of them empty. The lock is held.
+    fn make_room(&self, count: &mut Count, section: &Section) -> Option<Retired> {
+        /// To begin with.
+        const FEW: usize = 8;
+        let old = self.slots(section);
+        if old.is_some_and(|slots| count.used < slots.0.len() / 4 * 3) {
+            return None;
+        }
+        let new = Slots::new(((count.entries + 1) * 2).next_power_of_two().max(FEW));
+        for (slot, kept) in old.into_iter().flat_map(|slots| slots.entries(section)) {
+            new.settle(slot, kept.hash);
+        }
+        count.used = count.entries;
+        self.replace(Box::into_raw(Box::new(new)))
+    }
+
+    /// Takes all out, telling of each.
+    fn clear(&self, mut tell: impl FnMut(&Kept)) -> Vec<Retired> {
+        let section = Section::start();
+        let mut count = self.count.lock();
+        *count = Count::default();
+        let entries = self.slots(&section).into_iter().flat_map(|slots| slots.entries(&section));
+        let gone = entries.filter_map(|(slot, kept)| {
+            tell(kept);
+            #[expect(unsafe_code, reason = "readers may still look at it")]
+            // SAFETY: its slot goes with all the others, before the lock is released, and is in none but these.
+            unsafe {
+                retired(entry_in(slot))
+            }
+        });
+        let mut gone = gone.collect::<Vec<_>>();
+        gone.extend(self.replace(ptr::null_mut()));
+        gone
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { shards: Box::new(std::array::from_fn(|_| Shard::default())), retired: Mutex::default() }
+    }
+}
+
+impl Table {
+    const SHARDS: usize = 32;
+    /// How much may be retired and not freed. To find out what can be takes a system call.
+    const UNFREED: usize = 32;
+
+    #[inline]
+    fn shard(&self, hash: u64) -> &Shard {
+        let bits = (hash >> 56) as usize;
+        &self.shards[bits % Self::SHARDS]
+    }
+
+    /// The entry with this hash that `is_it`.
+    #[inline]
+    pub(super) fn find<'s>(
+        &'s self,
+        section: &'s Section,
+        hash: u64,
+        is_it: impl Fn(&Kept) -> bool,
+    ) -> Option<&'s Kept> {
+        step();
+        let slots = self.shard(hash).slots(section)?;
+        step();
+        // Mostly it is where it is looked for first.
+        match slots.look(section, start(hash), TAG, tag(hash)) {
+            Found::Kept(kept) if kept.hash == hash && is_it(kept) => Some(kept),
+            _ => slots.find(section, hash, &is_it),
+        }
+    }
+
+    /// Puts an entry in, in place of the one that `is_it`. Says whether there was none.
+    pub(super) fn insert(&self, kept: Box<Kept>, is_it: impl Fn(&Kept) -> bool) -> bool {
+        let (hash, tag) = (kept.hash, tag(kept.hash));
+        let new = Box::into_raw(kept).map_addr(|address| address | tag);
+        let shard = self.shard(hash);
+        let (section, mut count) = (Section::start(), shard.count.lock());
+        let mut taken = shard.make_room(&mut count, &section);
+        let Some(slots) = shard.slots(&section) else { unreachable!("there is room") };
+        let (mut place, mut room) = (start(hash), None);
+        let is_new = loop {
+            match slots.look(&section, place, TAG, tag) {
+                Found::Kept(kept) if kept.hash == hash && is_it(kept) => break false,
+                Found::Empty => break true,
+                Found::Other if slots.at(place).load(Ordering::Relaxed) == GONE => room = room.or(Some(place)),
+                Found::Kept(_) | Found::Other => {}
+            }
+            place = place.wrapping_add(1);
+        };
+        if is_new {
+            count.entries += 1;
+            count.used += usize::from(room.is_none());
+            place = room.unwrap_or(place);
+        }
+        // Pairs with `look`.
+        let old = slots.at(place).swap(new, Ordering::AcqRel);
+        drop(count);
+        drop(section);
+        let mut all = self.retired.lock();
+        if !is_new {
+            #[expect(unsafe_code, reason = "readers may still look at it")]
+            // SAFETY: it was taken out of its slot just now.
+            all.extend(unsafe { retired(entry_in(old)) });
+        }
+        all.extend(taken.take());
+        free_all(all, Self::UNFREED);
+        is_new
+    }
+
+    /// Takes the entry out that `is_it`, and gives what `tell` makes of it.
+    pub(super) fn remove<T>(
+        &self,
+        hash: u64,
+        is_it: impl Fn(&Kept) -> bool,
+        tell: impl FnOnce(&Kept) -> T,
+    ) -> Option<T> {
+        let shard = self.shard(hash);
+        let (section, mut count) = (Section::start(), shard.count.lock());
+        let (slots, tag, mut place) = (shard.slots(&section)?, tag(hash), start(hash));
+        let told = loop {
+            match slots.look(&section, place, TAG, tag) {
+                Found::Kept(kept) if kept.hash == hash && is_it(kept) => break tell(kept),
+                Found::Empty => return None,
+                Found::Kept(_) | Found::Other => place = place.wrapping_add(1),
+            }
+        };
+        let old = slots.at(place).swap(GONE, Ordering::AcqRel);
+        count.entries -= 1;
+        // No search has to go on for what is followed by an empty slot.
+        if slots.at(place.wrapping_add(1)).load(Ordering::Relaxed).is_null() {
+            while slots.at(place).load(Ordering::Relaxed) == GONE {
+                slots.at(place).store(ptr::null_mut(), Ordering::Relaxed);
+                count.used -= 1;
+                place = place.wrapping_sub(1);
+            }
+        }
+        drop(count);
+        drop(section);
+        let mut all = self.retired.lock();
+        #[expect(unsafe_code, reason = "readers may still look at it")]
+        // SAFETY: it was taken out of its slot just now.
+        all.extend(unsafe { retired(entry_in(old)) });
+        free_all(all, Self::UNFREED);
+        Some(told)
+    }
+
+    /// Takes all entries out, telling of each.
+    pub(super) fn clear(&self, mut tell: impl FnMut(&Kept)) {
+        for shard in &*self.shards {
+            free(shard.clear(&mut tell));
+        }
+        self.flush();
+    }
+
+    #[cfg(all(test, stampede_model))]
+    pub(super) fn each(&self, mut look: impl FnMut(&Kept)) {
+        let section = Section::start();
+        let slots = self.shards.iter().filter_map(|shard| shard.slots(&section));
+        slots.flat_map(|slots| slots.entries(&section)).for_each(|(_, kept)| look(kept));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.count.lock().entries).sum()
+    }
+
+    /// Frees what has been taken out, as soon as that can be.
+    pub(super) fn flush(&self) {
+        free_all(self.retired.lock(), 1);
+    }
+}
+
+/// Frees what has been retired, if there is so much of it.
+fn free_all(mut all: MutexGuard<'_, Vec<Retired>>, much: usize) {
+    if all.len() >= much {
+        let retired = mem::take(&mut *all);
+        drop(all);
+        free(retired);
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // Whoever reads it borrows it.
+        self.shards.iter().for_each(|shard| drop(shard.clear(|_| ())));
+    }
+}
