@@ -141,9 +141,7 @@ pub trait Ask {
     fn id(&self) -> Id;
 
     /// The question.
-    fn question(&self) -> Question<'_>
-    where
-        Self: Sized;
+    fn question(&self) -> Question<'_>;
 }
 
 /// A key, in a store or the one in force.
@@ -185,7 +183,7 @@ impl<K: Serialize> Ask for Target<'_, K> {
 /// A call of a coalesced function, or for a key of a cache: its answer, or what is to be awaited for it.
 #[inline]
 pub fn call<R, V, P, O, S, F, L>(
-    target: &impl Ask,
+    target: &dyn Ask,
     returns: P,
     launch: L,
     options: O,
@@ -198,7 +196,7 @@ where
     F: Future<Output = Output>,
     L: Launch<F>,
 {
-    match hit(&target.question(), returns) {
+    match hit(target, returns) {
         Ok(answer) => Called::Hit(answer),
         Err(unanswered) => {
             let recipe = Recipe { returns, options, start };
@@ -210,9 +208,9 @@ where
 }
 
 /// The answer, if it is there.
-fn hit<R, P: Pack<R>>(question: &Question<'_>, returns: P) -> Result<R, Unanswered> {
+fn hit<R, P: Pack<R>>(target: &dyn Ask, returns: P) -> Result<R, Unanswered> {
     let mut answer = None;
-    let unanswered = look(question, &mut |seen| {
+    let unanswered = look(&target.question(), &mut |seen| {
         answer = returns.copy(seen);
         answer.is_some()
     });
