@@ -131,7 +131,7 @@ impl<K: Serialize> Parts for K {
 pub(crate) fn hash<K: Serialize + ?Sized>(space: Space, parts: &K) -> Result<u64, KeyError> {
     let mut hashing = Hashing::of(space);
     parts.serialize(KeySerializer { sink: &mut hashing })?;
-    Ok(hashing.0.finish())
+    Ok(hashing.hasher.finish())
 }
 
 impl Probe<'_> {
@@ -157,7 +157,10 @@ pub(crate) fn encode<K: Serialize + ?Sized>(space: Space, parts: &K) -> Result<K
 }
 
 /// Hashes an encoding as it goes by. The seed is random, once per process.
-struct Hashing(FoldHasher<'static>);
+struct Hashing {
+    hasher: FoldHasher<'static>,
+    has_begun: bool,
+}
 
 impl Hashing {
     #[inline]
@@ -167,7 +170,8 @@ impl Hashing {
             (random.hash_one(0), SharedSeed::from_u64(random.hash_one(1)))
         });
         let (seed, shared) = &*SEEDS;
-        Self(FoldHasher::with_seed(seed ^ u64::from_le_bytes(space.to_bytes()), shared))
+        let hasher = FoldHasher::with_seed(seed ^ u64::from_le_bytes(space.to_bytes()), shared);
+        Self { hasher, has_begun: false }
     }
 }
 
@@ -175,17 +179,19 @@ impl Hashing {
     /// Such a hasher has the least to do with as much at once.
     #[inline]
     fn pair(&mut self, kind: Kind, bits: u64) {
-        self.0.write_u128(u128::from(kind as u8) << 64 | u128::from(bits));
+        self.has_begun = true;
+        self.hasher.write_u128(u128::from(kind as u8) << 64 | u128::from(bits));
     }
 }
 
 impl Sink for Hashing {
     #[inline]
     fn kind(&mut self, kind: Kind) -> Result<(), KeyError> {
-        // How many parts there are, and where each of them ends, need not be told: here the one that decides is not the hash.
-        if !matches!(kind, Kind::Tuple | Kind::EndOfTuple) {
+        // Nearly all keys begin with a tuple. Its end tells it from what does not.
+        if self.has_begun || !matches!(kind, Kind::Tuple) {
             self.pair(kind, 0);
         }
+        self.has_begun = true;
         Ok(())
     }
 
@@ -205,7 +211,7 @@ impl Sink for Hashing {
     #[inline]
     fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
         self.pair(kind, bytes.len() as u64);
-        self.0.write(bytes);
+        self.hasher.write(bytes);
         Ok(())
     }
 
@@ -236,7 +242,7 @@ impl Sink for Comparing<'_> {
     #[inline]
     fn kind(&mut self, kind: Kind) -> Result<(), KeyError> {
         match self.rest {
-            [first, rest @ ..] if *first == kind.byte() => self.rest = rest,
+            [first, rest @ ..] if *first == kind as u8 => self.rest = rest,
             _ => self.diverge(),
         }
         Ok(())
@@ -245,7 +251,7 @@ impl Sink for Comparing<'_> {
     #[inline]
     fn leaf<V: Leaf>(&mut self, kind: Kind, value: V) -> Result<(), KeyError> {
         match self.rest.split_at_checked(1 + size_of::<V>()) {
-            Some(([first, bytes @ ..], rest)) if *first == kind.byte() && value.is(bytes) => self.rest = rest,
+            Some(([first, bytes @ ..], rest)) if *first == kind as u8 && value.is(bytes) => self.rest = rest,
             _ => self.diverge(),
         }
         Ok(())
@@ -255,7 +261,7 @@ impl Sink for Comparing<'_> {
     fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
         match self.rest.split_first_chunk::<9>() {
             Some(([first, len @ ..], rest))
-                if *first == kind.byte() && *len == length(bytes) && rest.len() >= bytes.len() =>
+                if *first == kind as u8 && *len == length(bytes) && rest.len() >= bytes.len() =>
             {
                 let (head, rest) = rest.split_at(bytes.len());
                 self.rest = rest;
@@ -337,15 +343,15 @@ impl Built {
 
 impl Sink for Built {
     fn kind(&mut self, kind: Kind) -> Result<(), KeyError> {
-        self.put(kind.byte())
+        self.put(kind as u8)
     }
 
     fn leaf<V: Leaf>(&mut self, kind: Kind, value: V) -> Result<(), KeyError> {
-        self.put((kind.byte(), value))
+        self.put((kind as u8, value))
     }
 
     fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
-        self.put((kind.byte(), bytes))
+        self.put((kind as u8, bytes))
     }
 
     fn raw(&mut self, bytes: &[u8]) -> Result<(), KeyError> {
@@ -413,18 +419,6 @@ enum Kind {
     NewtypeVariant,
     TupleVariant,
     StructVariant,
-    /// Ends a tuple; in the bytes, as [`End`](Self::End).
-    EndOfTuple,
-}
-
-impl Kind {
-    #[inline]
-    const fn byte(self) -> u8 {
-        match self {
-            Self::EndOfTuple => Self::End as u8,
-            kind => kind as u8,
-        }
-    }
 }
 
 /// Where an encoding goes.
@@ -504,7 +498,7 @@ impl<S: Sink> Serializer for KeySerializer<'_, S> {
     type Ok = ();
     type Error = KeyError;
     type SerializeSeq = Self;
-    type SerializeTuple = InTuple<Self>;
+    type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
     type SerializeTupleVariant = Self;
     type SerializeMap = Self;
@@ -646,9 +640,9 @@ impl<S: Sink> Serializer for KeySerializer<'_, S> {
     }
 
     #[inline]
-    fn serialize_tuple(self, _len: usize) -> Result<InTuple<Self>, KeyError> {
+    fn serialize_tuple(self, _len: usize) -> Result<Self, KeyError> {
         self.sink.kind(Kind::Tuple)?;
-        Ok(InTuple(self))
+        Ok(self)
     }
 
     fn serialize_tuple_struct(self, name: &'static str, _len: usize) -> Result<Self, KeyError> {
@@ -698,24 +692,6 @@ impl<S: Sink> fmt::Write for Text<'_, S> {
     }
 }
 
-/// What tells the end of a tuple from others.
-struct InTuple<S>(S);
-
-impl<S: Sink> SerializeTuple for InTuple<KeySerializer<'_, S>> {
-    type Ok = ();
-    type Error = KeyError;
-
-    #[inline]
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
-        self.0.part(value)
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), KeyError> {
-        self.0.sink.kind(Kind::EndOfTuple)
-    }
-}
-
 /// The compound serializers differ only in the names of their methods.
 macro_rules! compound {
     ($($trait:ident :: $method:ident),+) => {$(
@@ -723,10 +699,12 @@ macro_rules! compound {
             type Ok = ();
             type Error = KeyError;
 
+            #[inline]
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
                 self.part(value)
             }
 
+            #[inline]
             fn end(self) -> Result<(), KeyError> {
                 self.sink.kind(Kind::End)
             }
@@ -736,6 +714,7 @@ macro_rules! compound {
 
 compound!(
     SerializeSeq::serialize_element,
+    SerializeTuple::serialize_element,
     SerializeTupleStruct::serialize_field,
     SerializeTupleVariant::serialize_field
 );
