@@ -132,7 +132,7 @@ async fn sums_hold_under_load() {
     let elsewhere = Store::builder().remote(tier.another()).build();
     let built = |name: &'static str| Cache::<u64>::builder(name).store(&store);
 
-    let plain = Counted::new("plain", built("plain").ttl(3 * MS).build());
+    let plain = Counted::new("plain", built("plain").ttl(3 * MS).breaker(3, MS).build());
     let stale = Counted::new("stale", built("stale").ttl(2 * MS).stale_while_revalidate(100 * MS).build());
     let early = Counted::new("early", built("early").ttl(5 * MS).refresh_ahead(0.2).build());
     let guarded = built("guarded").ttl(MS).stale_if_error(20 * MS).retry_after(MS).breaker(3, 5 * MS).build();
@@ -257,6 +257,12 @@ async fn sums_hold_under_load() {
     for state in ["open", "half_open"] {
         assert!(sum(metrics::BREAKER_TRANSITIONS, &[("cache", "guarded"), ("result", state)]) > 0.0, "{state}");
     }
+
+    // What has not happened yet is 0, not nothing.
+    let transitions = seen.0.iter().filter(|((name, labels), _)| {
+        name == metrics::BREAKER_TRANSITIONS && labels.get("cache").is_some_and(|cache| cache == "plain")
+    });
+    assert_eq!(transitions.count(), 3);
 
     // The tier.
     for (name, result, count) in [

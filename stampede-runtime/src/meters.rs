@@ -8,6 +8,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram, with_recorde
 use once_cell::sync::OnceCell;
 
 use crate::metrics as names;
+use crate::policy::BreakerState;
 use crate::space::Space;
 use crate::stats::{Outcome, RunResult, Trigger};
 
@@ -43,7 +44,15 @@ pub(crate) struct CacheMeters {
     run_duration: [OnceCell<Histogram>; RunResult::ALL.len()],
     wait_duration: [OnceCell<Histogram>; Outcome::ALL.len()],
     stale_age: OnceCell<Histogram>,
-    breaker: OnceCell<Gauge>,
+    breaker: OnceCell<BreakerMeters>,
+}
+
+/// What is counted of a cache's breaker. A count that began with its first change would hide that from whoever asks for
+/// increases.
+pub(crate) struct BreakerMeters {
+    pub(crate) state: Gauge,
+    /// To each state.
+    pub(crate) transitions: [Counter; BreakerState::ALL.len()],
 }
 
 /// Whether there is a recorder. The one that stands in for none is nothing but a type.
@@ -110,7 +119,11 @@ impl CacheMeters {
         self.stale_age.get_or_init(|| histogram!(names::STALE_AGE, "cache" => self.cache))
     }
 
-    pub(crate) fn breaker(&self) -> &Gauge {
-        self.breaker.get_or_init(|| gauge!(names::BREAKER_STATE, "cache" => self.cache))
+    pub(crate) fn breaker(&self) -> &BreakerMeters {
+        self.breaker.get_or_init(|| BreakerMeters {
+            state: gauge!(names::BREAKER_STATE, "cache" => self.cache),
+            transitions: BreakerState::ALL
+                .map(|state| counter!(names::BREAKER_TRANSITIONS, "cache" => self.cache, "result" => state.as_str())),
+        })
     }
 }

@@ -289,11 +289,10 @@ impl Telemetry {
         let _ = space;
         #[cfg(feature = "metrics")]
         if let Some(meters) = self.meters.of(space) {
-            meters.breaker().set(f64::from(state as u8));
+            let breaker = meters.breaker();
+            breaker.state.set(f64::from(state as u8));
             if is_new {
-                let result = state.as_str();
-                metrics::counter!(crate::metrics::BREAKER_TRANSITIONS, "cache" => cache, "result" => result)
-                    .increment(1);
+                breaker.transitions[state as usize].increment(1);
             }
         }
         if is_new {

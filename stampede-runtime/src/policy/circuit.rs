@@ -79,6 +79,10 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
+    /// All there are, each in the place of its number.
+    #[cfg(feature = "metrics")]
+    pub(crate) const ALL: [Self; 3] = [Self::Closed, Self::HalfOpen, Self::Open];
+
     /// The word that metrics and logs have for it.
     pub const fn as_str(self) -> &'static str {
         match self {
