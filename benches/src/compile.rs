@@ -3,6 +3,7 @@
 //! One throw-away crate per contender, in a workspace of their own under the target directory; their dependencies are built
 //! beforehand. A round compiles one crate, alone and from nothing: `cargo check`, then `cargo build`, in debug.
 
+use std::collections::HashSet;
 use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -102,33 +103,81 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
             vec![check, build, wall]
         })
     };
-    vec![Measure {
-        title: "compile: 200 functions, debug",
-        figures: ["check, s of CPU", "build, s of CPU", "build, s"].map(Figure::lower).to_vec(),
-        peer: "concurrent_cached",
-        rounds: effort.rounds,
-        contenders: CONTENDERS.into_iter().map(contender).collect(),
-        targets: vec![Target::new("E2", "stampede", 1, Limit::Ratio("cached", 1.0))],
-    }]
+    vec![
+        weight(),
+        Measure {
+            title: "compile: 200 functions, debug",
+            figures: ["check, s of CPU", "build, s of CPU", "build, s"].map(Figure::lower).to_vec(),
+            peer: "concurrent_cached",
+            rounds: effort.rounds,
+            contenders: CONTENDERS.into_iter().map(contender).collect(),
+            targets: vec![Target::new("E2", "stampede", 1, Limit::Ratio("cached", 1.0))],
+        },
+    ]
+}
+
+/// What is compiled before a function is: the dependency with its default features, and all that it depends on.
+fn weight() -> Measure<'static> {
+    let contender = |name, package: &'static str, dependency: String| {
+        Contender::new(name, move || {
+            let workspace = scratch().join(package);
+            let manifest = format!(
+                "[package]\nname = \"{package}\"\nedition = \"2024\"\n\n[dependencies]\n{dependency}\n\n[workspace]\n"
+            );
+            write(&workspace.join("Cargo.toml"), manifest);
+            write(&workspace.join("Cargo.lock"), fs::read(root().join("Cargo.lock")).expect("the lock file"));
+            write(&workspace.join("src/main.rs"), "fn main() {}\n");
+            let _ = fs::remove_dir_all(workspace.join("target"));
+            let tree =
+                cargo(&workspace, &["tree", "--offline", "--edges=normal", "--prefix=none", "--no-dedupe"]).output();
+            let tree = String::from_utf8(tree.expect("cargo starts").stdout).expect("text");
+            // The first is the package itself.
+            let crates =
+                tree.lines().skip(1).map(|line| line.trim_end_matches(" (proc-macro)")).collect::<HashSet<_>>();
+            let (cpu, wall) = timed(&mut cargo(&workspace, &["build", "--quiet", "--offline"]));
+            vec![crates.len() as f64, cpu, wall]
+        })
+    };
+    Measure {
+        title: "weight: a dependency and all that it depends on, debug",
+        figures: ["crates", "build, s of CPU", "build, s"].map(Figure::lower).to_vec(),
+        peer: "cached",
+        rounds: 1,
+        contenders: vec![
+            contender("stampede", "weight-stampede", stampede()),
+            contender("cached", "weight-cached", CACHED.to_owned()),
+        ],
+        targets: (0..2).map(|figure| Target::new("E1", "stampede", figure, Limit::Ratio("cached", 0.8))).collect(),
+    }
+}
+
+const CACHED: &str = "cached = { version = \"=4.1.0\", features = [\"async\"] }";
+
+fn stampede() -> String {
+    format!("stampede-rs = {{ path = {:?} }}", root().display().to_string())
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("benches lies in the workspace root")
+}
+
+/// Where what is compiled lies.
+fn scratch() -> PathBuf {
+    let own = env::current_exe().expect("the path of this program");
+    own.parent().and_then(Path::parent).expect("this program lies in a target directory").join("compile-time")
 }
 
 /// Writes the crates and builds what they depend on. Where they are.
 fn generate() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("benches lies in the workspace root");
-    let own = env::current_exe().expect("the path of this program");
-    let target = own.parent().and_then(Path::parent).expect("this program lies in a target directory");
-    let workspace = target.join("compile-time");
-    let lock = fs::read(root.join("Cargo.lock")).expect("the lock file");
+    let workspace = scratch();
+    let lock = fs::read(root().join("Cargo.lock")).expect("the lock file");
     write(&workspace.join("Cargo.lock"), lock);
     let packages = CONTENDERS.map(|(_, package, _)| format!("{package:?}")).join(", ");
     write(&workspace.join("Cargo.toml"), format!("[workspace]\nresolver = \"3\"\nmembers = [{packages}]\n"));
     for (_, package, annotate) in CONTENDERS {
-        let dependencies = [
-            format!("stampede-rs = {{ path = {:?} }}", root.display().to_string()),
-            "cached = { version = \"=4.1.0\", features = [\"async\"] }".to_owned(),
-            "tokio = { version = \"1\", features = [\"rt\", \"time\"] }".to_owned(),
-        ]
-        .join("\n");
+        let dependencies =
+            [stampede(), CACHED.to_owned(), "tokio = { version = \"1\", features = [\"rt\", \"time\"] }".to_owned()]
+                .join("\n");
         let manifest =
             format!("[package]\nname = \"{package}\"\nedition = \"2024\"\n\n[dependencies]\n{dependencies}\n");
         write(&workspace.join(package).join("Cargo.toml"), manifest);
@@ -179,18 +228,28 @@ fn compile(workspace: &Path, command: &str, package: &str) -> (f64, f64) {
     let source = source(workspace, package);
     let text = fs::read(&source).expect("a source");
     write(&source, text); // now it is newer than what was made of it
-    let before = cpu_of_children();
-    let start = Instant::now();
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
-        .args([command, "--quiet", "--offline", "--package", package])
+    timed(&mut cargo(workspace, &[command, "--quiet", "--offline", "--package", package]))
+}
+
+/// A command of cargo's for what lies there.
+fn cargo(workspace: &Path, arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    cargo
+        .args(arguments)
         .current_dir(workspace)
         .env("CARGO_TARGET_DIR", workspace.join("target"))
         .env("CARGO_INCREMENTAL", "0") // nothing has changed, which an incremental build would notice
-        .env_remove("RUSTC_WRAPPER") // nor is a result to come from a cache
-        .status()
-        .expect("cargo starts");
+        .env_remove("RUSTC_WRAPPER"); // nor is a result to come from a cache
+    cargo
+}
+
+/// How many seconds it takes, of CPU and of the clock.
+fn timed(command: &mut Command) -> (f64, f64) {
+    let before = cpu_of_children();
+    let start = Instant::now();
+    let status = command.status().expect("cargo starts");
     let wall = start.elapsed().as_secs_f64();
-    assert!(status.success(), "`cargo {command}` of {} ended with {status}", source.display());
+    assert!(status.success(), "{command:?} ended with {status}");
     let cpu = cpu_of_children().zip(before).map_or(wall, |(after, before)| after - before);
     (cpu, wall)
 }

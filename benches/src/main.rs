@@ -14,6 +14,7 @@ mod allocations;
 mod compile;
 mod contenders;
 mod count;
+mod growth;
 mod harness;
 mod hit;
 mod http;
@@ -38,7 +39,7 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 /// More than any of the measures stores: what is compared is not who evicts.
 const CAPACITY: u64 = 2_000_000;
 
-const USAGE: &str = "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, ratio, miss, waiters, storm, http, redis or compile";
+const USAGE: &str = "usage: stampede-benches [--quick] [--filter NAME], NAME being part of hit, ratio, miss, waiters, growth, storm, http, redis or compile";
 
 /// How thorough to be.
 #[derive(Clone, Copy)]
@@ -49,11 +50,12 @@ struct Effort {
 
 type Section = (&'static str, fn(Effort) -> Vec<Measure<'static>>);
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("hit", hit::measures),
     ("ratio", ratio::measures),
     ("miss", miss::measures),
     ("waiters", waiters::measures),
+    ("growth", growth::measures),
     ("storm", storm::measures),
     ("http", http::measures),
     ("redis", redis::measures),

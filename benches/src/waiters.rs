@@ -144,6 +144,16 @@ where
     })
 }
 
+/// What becomes of the time per caller as callers become this many.
+pub(crate) fn growth(name: &'static str, many: u32) -> Contender<'static> {
+    let runtime = runtime();
+    Contender::new(name, move || {
+        let [few, many] = [(10, 10_000), (many, 1)]
+            .map(|(callers, times)| runtime.block_on(ns_per_caller(callers, times, coalesced)));
+        vec![few, many, many / few]
+    })
+}
+
 /// Small crowds come several times over.
 async fn ns_per_caller<C, F>(callers: u32, times: u32, call: C) -> f64
 where
