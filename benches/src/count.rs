@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::allocations;
 use crate::contenders::{Moka, NAME, cached_by_key, coalesce_detached, concurrent_cached};
@@ -29,18 +29,22 @@ fn calls_of(contender: &str, calls: u64) {
     let runtime = Builder::new_current_thread().build().expect("a runtime");
     let moka = LazyLock::new(Moka::new);
     match contender {
-        "stampede" => runtime.block_on(hits(calls, coalesce_detached)),
-        "concurrent_cached" => runtime.block_on(hits(calls, concurrent_cached)),
-        "cached by_key" => runtime.block_on(hits(calls, cached_by_key)),
-        "moka get_with" => runtime.block_on(hits(calls, async |id, name: &str| moka.get_with(id, name).await)),
-        _ => runtime.block_on(hits(calls, async |id, _: &str| id)),
+        "stampede" => hits(&runtime, calls, coalesce_detached),
+        "concurrent_cached" => hits(&runtime, calls, concurrent_cached),
+        "cached by_key" => hits(&runtime, calls, cached_by_key),
+        "moka get_with" => hits(&runtime, calls, async |id, name: &str| moka.get_with(id, name).await),
+        _ => hits(&runtime, calls, async |id, _: &str| id),
     }
 }
 
-async fn hits(calls: u64, call: impl AsyncFn(u64, &str) -> u64) {
-    for _ in 0..calls {
-        black_box(call(black_box(7), black_box(NAME)).await);
-    }
+/// What is counted: by its name, so it is a function of its own.
+#[inline(never)]
+fn hits(runtime: &Runtime, calls: u64, call: impl AsyncFn(u64, &str) -> u64) {
+    runtime.block_on(async {
+        for _ in 0..calls {
+            black_box(call(black_box(7), black_box(NAME)).await);
+        }
+    });
 }
 
 /// Instructions per hit, or nothing where valgrind is not installed.
@@ -53,7 +57,7 @@ pub(crate) fn per_hit(contender: &str) -> Option<f64> {
 
 fn count(contender: &str, calls: u64) -> Option<f64> {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=stampede_benches::count::hits*"])
         .arg(std::env::current_exe().ok()?)
         .args(["--count", contender, &calls.to_string()])
         .stdout(Stdio::null())

@@ -1,7 +1,7 @@
 //! How fast stampede is, next to its peers.
 //!
 //! ```text
-//! cargo run --profile bench -p stampede-benches -- [--quick] [--filter NAME]
+//! cargo run --profile bench -p stampede-benches [--features metrics] -- [--quick] [--filter NAME]
 //! ```
 //!
 //! Everything here is measured in rounds: each contender once per round, in an order that rotates, so that whatever else
@@ -109,5 +109,7 @@ fn main() -> ExitCode {
 }
 
 fn install() {
+    #[cfg(feature = "metrics")]
+    metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder().expect("the first");
     Store::builder().max_entries(CAPACITY).build().install().expect("nothing has been called yet");
 }
