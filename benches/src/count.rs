@@ -29,17 +29,17 @@ fn calls_of(contender: &str, calls: u64) {
     let runtime = Builder::new_current_thread().build().expect("a runtime");
     let moka = LazyLock::new(Moka::new);
     match contender {
-        "stampede" => hits(&runtime, calls, coalesce_detached),
-        "concurrent_cached" => hits(&runtime, calls, concurrent_cached),
-        "cached by_key" => hits(&runtime, calls, cached_by_key),
-        "moka get_with" => hits(&runtime, calls, async |id, name: &str| moka.get_with(id, name).await),
-        _ => hits(&runtime, calls, async |id, _: &str| id),
+        "stampede" => hits(&runtime, calls, &coalesce_detached),
+        "concurrent_cached" => hits(&runtime, calls, &concurrent_cached),
+        "cached by_key" => hits(&runtime, calls, &cached_by_key),
+        "moka get_with" => hits(&runtime, calls, &async |id, name: &str| moka.get_with(id, name).await),
+        _ => hits(&runtime, calls, &async |id, _: &str| id),
     }
 }
 
 /// What is counted: by its name, so it is a function of its own.
 #[inline(never)]
-fn hits(runtime: &Runtime, calls: u64, call: impl AsyncFn(u64, &str) -> u64) {
+fn hits(runtime: &Runtime, calls: u64, call: &impl AsyncFn(u64, &str) -> u64) {
     runtime.block_on(async {
         for _ in 0..calls {
             black_box(call(black_box(7), black_box(NAME)).await);
