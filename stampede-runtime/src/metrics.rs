@@ -33,7 +33,6 @@
 //! not reported. With recorders of their own, tests want stores of their own. A recorder is called where the event is, in
 //! part under locks of the store: it must not call into `stampede`.
 //!
-//! With the feature, a hit of some 530 instructions takes some 55 more (callgrind, x86-64, the exporter for Prometheus), and about
 //! With the feature and an exporter for Prometheus, a hit of some 450 instructions takes some 35 more, and about as many where
 //! there is no recorder, for then it looks for one: `cargo run --profile bench -p stampede-benches --features metrics --
 //! --filter hit` tells, next to the same without the feature. Without it, none of this is compiled.
