@@ -37,6 +37,27 @@ fn long_keys_of_two_caches_are_two_keys() {
     });
 }
 
+/// Two keys of one hash take turns in memory: that is not to happen to those that are everybody's first.
+#[test]
+fn small_numbers_of_many_caches_are_kept_side_by_side() {
+    let store = Store::default();
+    let caches = (0..64).map(|n| Cache::<u64>::builder(&format!("cache {n}")).ttl(secs(60)).store(&store).build());
+    let caches = caches.collect::<Vec<_>>();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        for cache in &caches {
+            for n in 0..64_u64 {
+                cache.entry(&n).put(n).await;
+            }
+        }
+        for cache in &caches {
+            for n in 0..64_u64 {
+                assert_eq!(cache.entry(&n).get().await, Some(n), "{n} of {cache:?}");
+            }
+        }
+    });
+}
+
 /// As `serde_json::Value` serializes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
