@@ -57,7 +57,7 @@ pub(crate) fn per_hit(contender: &str) -> Option<f64> {
 
 fn count(contender: &str, calls: u64) -> Option<f64> {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=stampede_benches::count::hits*"])
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=stampede_benches::count::hits"])
         .arg(std::env::current_exe().ok()?)
         .args(["--count", contender, &calls.to_string()])
         .stdout(Stdio::null())
