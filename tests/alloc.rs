@@ -1,4 +1,4 @@
-//! An ordinary hit allocates nothing.
+//! An ordinary hit allocates nothing, nor does a caller that waits for a run.
 #![allow(unsafe_code, reason = "a global allocator is an unsafe trait")]
 #![warn(clippy::disallowed_types)]
 
@@ -98,6 +98,28 @@ async fn a_warm_hit_allocates_nothing() {
         assert_eq!(allocating_hits(|| inline(1, name)), none, "an inline function");
         assert_eq!(allocating_hits(|| generic::<u8>(1, name)), none, "a generic function");
         assert_eq!(allocating_hits(|| Service.method(1, name)), none, "a method");
+    };
+    Store::default().scope(run).await;
+}
+
+/// Only the list of who waits grows now and then, which is the flight's.
+#[tokio::test]
+async fn a_caller_that_waits_allocates_nothing() {
+    #[coalesce(ttl = "1h")]
+    async fn endless(id: u64, name: &str) -> u64 {
+        std::future::pending::<()>().await;
+        id + name.len() as u64
+    }
+
+    let run = async {
+        let mut callers = (0..1_000).map(|_| Box::pin(endless(1, "a name of some length"))).collect::<Vec<_>>();
+        let allocating = callers.iter_mut().filter_map(|caller| {
+            let before = ALLOCATIONS.get();
+            assert!(caller.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            (ALLOCATIONS.get() > before).then_some(())
+        });
+        let count = allocating.count();
+        assert!((1..=12).contains(&count), "the first one, and the list as it doubles: {count}");
     };
     Store::default().scope(run).await;
 }

@@ -105,7 +105,9 @@ fn look_elsewhere(
 #[cold]
 fn unanswered(question: &Question<'_>, mode: Mode, store: &Store, found: Found) -> Unanswered {
     let id = question.ask.id();
-    let key = (mode != Mode::Uncached).then(|| question.probe.to_key());
+    // Who joins a flight needs no key of its own.
+    let there = |hash| store.flights().key_with(hash).filter(|_| question.is_hashed);
+    let key = (mode != Mode::Uncached).then(|| question.probe.to_key_of(there));
     let key = key.and_then(|key| key.inspect_err(|error| warn_about_key(id.name, error)).ok());
     Unanswered { id, mode, key, store: store.clone(), found }
 }

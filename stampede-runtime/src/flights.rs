@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::aside::Holding;
 use crate::flight::{Flight, Runner, Waiter};
-use crate::key::{ByHash, Key, hash_of};
+use crate::key::{ByHash, Given, Key, Sought, hash_of};
 use crate::run::Run;
 use crate::space::Space;
 use crate::stats::{Calls, Counters, Outcome, RunResult, Runs};
@@ -135,6 +135,14 @@ impl Flights {
         self.lock(key).shard.contains_key(key)
     }
 
+    /// A key that has a flight and this hash. Whether it is the right one is for the caller to see: that may take code of
+    /// the user's, which is not to run under the lock.
+    pub(crate) fn key_with(&self, hash: u64) -> Option<Key> {
+        let sought: &dyn Sought = &Given(hash);
+        let shard = self.shards[Self::shard_of(hash)].lock();
+        shard.get_key_value(sought).map(|(key, _)| Key::clone(key))
+    }
+
     /// How many flights the table holds.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
@@ -165,9 +173,12 @@ impl Flights {
     }
 
     fn shard(key: &[u8]) -> usize {
+        Self::shard_of(hash_of(key))
+    }
+
+    fn shard_of(hash: u64) -> usize {
         // Bits of the hash that the shard's own table does not use.
-        let hash = (hash_of(key) >> 40) as usize;
-        hash & (SHARDS - 1)
+        (hash >> 40) as usize & (SHARDS - 1)
     }
 
     pub(crate) fn lock(&self, key: &[u8]) -> Locked<'_> {

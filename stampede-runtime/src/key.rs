@@ -17,9 +17,12 @@
 //! collections have no place in a key.
 
 mod encoding;
+#[cfg(all(test, not(stampede_model)))]
+mod tests;
 
+use std::borrow::Borrow;
 use std::fmt::{self, Display};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 use bincode::config::{Configuration, Fixint, LittleEndian};
@@ -64,7 +67,7 @@ pub(crate) type ByHash = BuildHasherDefault<Given>;
 
 /// The hash that was given, or that of the key that was.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Given(u64);
+pub(crate) struct Given(pub(crate) u64);
 
 impl Hasher for Given {
     fn write(&mut self, key: &[u8]) {
@@ -82,6 +85,55 @@ impl Hasher for Given {
     #[inline]
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+/// What a table of keys can be asked for: a key, or whatever key has this hash.
+pub(crate) trait Sought {
+    fn hash(&self) -> u64;
+
+    /// Nothing, if any will do.
+    fn key(&self) -> Option<&[u8]>;
+}
+
+impl Sought for Key {
+    fn hash(&self) -> u64 {
+        hash_of(self)
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        Some(self)
+    }
+}
+
+impl Sought for Given {
+    fn hash(&self) -> u64 {
+        self.0
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+impl Hash for dyn Sought {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(Sought::hash(self));
+    }
+}
+
+impl PartialEq for dyn Sought {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = || self.key().zip(other.key()).is_none_or(|(one, another)| one == another);
+        Sought::hash(self) == Sought::hash(other) && is_same()
+    }
+}
+
+impl Eq for dyn Sought {}
+
+impl Borrow<dyn Sought> for Key {
+    fn borrow(&self) -> &(dyn Sought + 'static) {
+        self
     }
 }
 
@@ -143,6 +195,12 @@ impl Probe<'_> {
         built.push(&self.space.to_bytes());
         self.parts.collect(&mut built)?;
         Ok(Arc::from(built.as_bytes()))
+    }
+
+    /// The key, of those that this gives for its hash if it can, or else built.
+    pub(crate) fn to_key_of(self, there: impl FnOnce(u64) -> Option<Key>) -> Result<Key, KeyError> {
+        let is_it = |key: &Key| space_of(key).is_some_and(|space| self.is(space, parts_of(key)));
+        there(self.hash).filter(is_it).map_or_else(|| self.to_key(), Ok)
     }
 
     /// Whether it is the key of this hash, of this cache and with these parts.
