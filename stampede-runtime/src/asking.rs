@@ -211,7 +211,7 @@ impl State {
     fn alone(caller: &mut dyn Typed, name: &'static str, mut tally: Tally) -> Self {
         let patience = Patience::new(&caller.rules(), false);
         let run = Arc::new(Run::uncached(name));
-        let edge = wait_edge(&run, true).unwrap_or_else(|chain| tally.panic(&chain));
+        let edge = wait_edge(|| Arc::clone(&run), true).unwrap_or_else(|chain| tally.panic(&chain));
         caller.start_alone(&run);
         Self::Alone(Box::new(Alone { run, patience, _edge: edge, tally }))
     }
@@ -256,7 +256,7 @@ impl State {
             return Self::Answered(Answer::Stored(old), ticket.tally);
         }
         // A run that cannot go on without its caller: this one waits for it, and the others get the old value.
-        let Ok(edge) = wait_edge(&runner.run, true) else {
+        let Ok(edge) = wait_edge(|| Arc::clone(&runner.run), true) else {
             return Self::Answered(Answer::Stored(old), ticket.tally);
         };
         ticket.patience = Patience::new(&rules, true);
@@ -290,7 +290,8 @@ impl State {
                 }
             })
         };
-        let admission = ticket.store().flights().admit(ticket.request(&rules), look);
+        let admission =
+            ticket.store().flights().admit(&ticket.key, ticket.mode == Mode::Fresh, look, || ticket.request(&rules));
         let (waiter, runner) = match admission {
             Admission::Joined(waiter) => (waiter, None),
             Admission::Led(waiter, runner) => (waiter, Some(runner)),
@@ -300,7 +301,7 @@ impl State {
                 return Self::Answered(Answer::Stored(stored), ticket.tally);
             }
         };
-        let edge = wait_edge(&waiter.run(), runner.is_some()).unwrap_or_else(|chain| ticket.tally.panic(&chain));
+        let edge = wait_edge(|| waiter.run(), runner.is_some()).unwrap_or_else(|chain| ticket.tally.panic(&chain));
         let way = Way { permit, remote, seen: ticket.seen.take(), mode: ticket.mode };
         let mut waiting = Waiting::new(waiter, ticket, edge);
         waiting.has_window = rules.terms.have_window();
@@ -409,9 +410,9 @@ struct Way {
 /// # Errors
 ///
 /// That closes a circle.
-fn wait_edge(awaited: &Run, leads: bool) -> Result<Option<Box<Edge>>, String> {
+fn wait_edge(awaited: impl FnOnce() -> Arc<Run>, leads: bool) -> Result<Option<Box<Edge>>, String> {
     let Some(waiter) = context::run() else { return Ok(None) };
-    match Edge::add(&waiter, awaited, leads) {
+    match Edge::add(&waiter, &awaited(), leads) {
         Ok(edge) => Ok(Some(Box::new(edge))),
         Err(chain) => Err(format!("a run waits for itself and would never end: {chain}")),
     }

@@ -200,14 +200,20 @@ impl Flights {
         drop(locked);
     }
 
-    /// Joins the current flight of the request's key, or leads a new one. `look` is a last look into the store, under the
-    /// lock: a run that ended just now is gone from the table, and what it stored is there.
-    pub(crate) fn admit<A>(self: &Arc<Self>, request: Request, look: impl FnOnce() -> Option<A>) -> Admission<A> {
-        let key = Key::clone(&request.run.key);
-        let locked = self.lock(&key);
-        let current = locked.shard.get(&key).filter(|current| !current.is_void(&self.tags));
+    /// Joins the current flight of a key, one that a `fresh` call started if that is asked for; or leads a new one. `look` is
+    /// a last look into the store, under the lock: a run that ended just now is gone from the table, and what it stored is
+    /// there. `request` is made there as well, by who leads.
+    pub(crate) fn admit<A>(
+        self: &Arc<Self>,
+        key: &Key,
+        fresh: bool,
+        look: impl FnOnce() -> Option<A>,
+        request: impl FnOnce() -> Request,
+    ) -> Admission<A> {
+        let locked = self.lock(key);
+        let current = locked.shard.get(key).filter(|current| !current.is_void(&self.tags));
         if let Some(current) = current
-            && (current.fresh || !request.fresh)
+            && (current.fresh || !fresh)
             && let Some(waiter) = Waiter::join(self, current)
         {
             drop(locked);
@@ -218,7 +224,7 @@ impl Flights {
         if let Some(answer) = look() {
             return Admission::Answered(answer);
         }
-        let (waiter, runner) = self.lead(locked, key, request);
+        let (waiter, runner) = self.lead(locked, Key::clone(key), request());
         Admission::Led(waiter, runner)
     }
 
