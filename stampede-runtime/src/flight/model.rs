@@ -219,7 +219,7 @@ impl World {
             }
             stored
         };
-        let admission = self.flights.admit(&Key::clone(&request.run.key), wish.fresh, look, || request);
+        let admission = self.flights.admit(&Arc::clone(&request.run.key), wish.fresh, look, || request);
         self.are_told(&superseded);
         admission
     }
