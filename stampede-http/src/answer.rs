@@ -66,14 +66,13 @@ impl Found {
     #[expect(clippy::inline_always, reason = "it is large, and moved each time that it is returned")]
     #[inline(always)]
     pub(crate) fn respond<B>(self, request: &RequestParts, config: &Config) -> Response<ResponseBody<B>> {
-        let now = Instant::now();
         match self {
             Self::Whole { exchange, bytes } => {
-                Response::from_parts(head_of_hit(&exchange, now, config), ResponseBody::known(bytes))
+                Response::from_parts(head_of_hit(&exchange, config), ResponseBody::known(bytes))
             }
             Self::Read(reader) => {
                 let exchange = Arc::clone(reader.exchange());
-                let did = Did::Hit { ttl: exchange.ttl(now) };
+                let did = Did::Hit { ttl: exchange.ttl(Instant::now()) };
                 shared(&exchange, *reader, None, request, did, config)
             }
         }
@@ -81,8 +80,8 @@ impl Found {
 }
 
 /// The head of a complete response from the store.
-fn head_of_hit(exchange: &Exchange, now: Instant, config: &Config) -> response::Parts {
-    exchange.head_of_hit(now, [config.cache_status, config.x_cache], |headers, age, ttl| {
+fn head_of_hit(exchange: &Exchange, config: &Config) -> response::Parts {
+    exchange.head_of_hit([config.cache_status, config.x_cache], |headers, age, ttl| {
         // Who serves it would have to say it each time.
         if let Some(len) = exchange.stream.whole().and_then(Whole::len_alone).filter(|_| exchange.has_body()) {
             headers.entry(CONTENT_LENGTH).or_insert(len.into());
@@ -111,16 +110,15 @@ pub(crate) fn shared<B>(
     did: Did,
     config: &Config,
 ) -> Response<ResponseBody<B>> {
-    let now = Instant::now();
     let mut head = if let Some(mut head) = own {
         finish(&mut head.headers, exchange, 0, did, config);
         head
     } else if let Did::Hit { ttl: Some(_) } = did {
         // It says how long it is fresh, so its body is complete, and its headers are as well.
-        head_of_hit(exchange, now, config)
+        head_of_hit(exchange, config)
     } else {
         let mut headers = exchange.headers.clone();
-        finish(&mut headers, exchange, exchange.age(now), did, config);
+        finish(&mut headers, exchange, exchange.age(Instant::now()), did, config);
         exchange.head(headers)
     };
     let body = match cut(&mut head, request, exchange.len()) {

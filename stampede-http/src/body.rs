@@ -42,7 +42,7 @@ pin_project! {
         /// Nothing, which says nothing about the length of what GET would give.
         Head,
         /// One that is shared.
-        Shared { reader: Reader },
+        Shared { reader: Box<Reader> },
         /// The handler's own.
         Own { #[pin] body: B },
         /// A part of it.
@@ -196,7 +196,7 @@ impl<B> ResponseBody<B> {
     }
 
     pub(crate) fn shared(reader: Reader) -> Self {
-        Self { kind: Kind::Shared { reader } }
+        Self { kind: Kind::Shared { reader: Box::new(reader) } }
     }
 
     pub(crate) fn own(body: B) -> Self {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{CONTENT_LENGTH, DATE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, response};
 use http_body::Body;
+use stampede_runtime::__hosting::Until;
 use tokio::time::Instant;
 
 use crate::config::Config;
@@ -105,7 +106,7 @@ pub(crate) struct Travelled {
 /// The head of a hit, which stays the same for up to a second.
 #[derive(Debug)]
 struct Prepared {
-    until: Instant,
+    until: Until,
     /// Whether it has a `cache-status`, and an `x-cache`.
     marks: [bool; 2],
     head: response::Parts,
@@ -275,18 +276,18 @@ impl Exchange {
     /// The head of a hit, with headers as `make` makes them of its own, with its age and TTL.
     pub(crate) fn head_of_hit(
         &self,
-        now: Instant,
         marks: [bool; 2],
         make: impl FnOnce(&mut HeaderMap, u64, Option<i64>),
     ) -> response::Parts {
         let last = self.hit.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(last) = last.filter(|last| now < last.until && last.marks == marks) {
+        if let Some(last) = last.filter(|last| last.marks == marks && last.until.is_to_come()) {
             return last.head.clone();
         }
+        let now = Instant::now();
         let mut headers = self.headers.clone();
         make(&mut headers, self.age(now), self.ttl(now));
         let head = self.head(headers);
-        let prepared = Prepared { until: now + self.until_next(now), marks, head: head.clone() };
+        let prepared = Prepared { until: Until::new(now + self.until_next(now)), marks, head: head.clone() };
         *self.hit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(prepared));
         head
     }

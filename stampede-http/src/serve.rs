@@ -76,7 +76,10 @@ where
             && config.is_plain()
             && let Some(key) = PlainKey::of_get(parts)
         {
-            return self.stored(&key, false);
+            let found = self.stored(&key, false);
+            if found.is_some() || key.is_exact() {
+                return found;
+            }
         }
         let key = config.key(parts, Class::of(&parts.method), Bytes::new());
         // HEAD by what is stored for GET, first.

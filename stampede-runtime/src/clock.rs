@@ -25,6 +25,26 @@ impl Surely {
     }
 }
 
+/// A time that it is cheap to ask about until shortly before it comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Until {
+    then: Instant,
+    surely: Surely,
+}
+
+impl Until {
+    /// Until then.
+    pub fn new(then: Instant) -> Self {
+        Self { then, surely: Surely::before(then) }
+    }
+
+    /// Whether it is yet to come.
+    #[inline]
+    pub fn is_to_come(&self) -> bool {
+        self.surely.is_to_come() || Instant::now() < self.then
+    }
+}
+
 #[cfg(all(target_os = "linux", not(feature = "test-util")))]
 mod coarse {
     use once_cell::sync::Lazy;
@@ -70,5 +90,18 @@ mod coarse {
 
     pub(super) fn until(_: Instant) -> u64 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_time_is_to_come_until_it_comes() {
+        let now = Instant::now();
+        assert!(Until::new(now + Duration::from_hours(1)).is_to_come());
+        assert!(!Until::new(now).is_to_come());
     }
 }

@@ -64,6 +64,7 @@ pub use wrappers::{Wrapped, fresh, no_stale, uncached};
 /// What `stampede-http` calls. Not a stable interface: it moves in step with that crate.
 #[doc(hidden)]
 pub mod __hosting {
+    pub use crate::clock::Until;
     pub use crate::hosting::{
         Fence, Hosted, Tag, cache, count_bypass, count_coalesced, count_own_run, fence, hit, may_join, name,
         put_unless_voided, store,
