@@ -3,45 +3,20 @@
 #![allow(unsafe_code, reason = "a global allocator is an unsafe trait")]
 #![warn(clippy::disallowed_types)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use stampede::coalesce;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, yield_now};
 
+#[path = "it/heap.rs"]
+mod heap;
 #[path = "it/stores.rs"]
 mod stores;
 
+use heap::{IN_USE, MIB, PEAK};
 use stores::Store;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-/// Knows how many bytes are in use, and how many there have been at most.
-struct Counting;
-
-// SAFETY: all is left to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-const MIB: usize = 1 << 20;
 
 /// The most memory that the process has had so far: as the system saw it, where it says so.
 fn peak() -> usize {
