@@ -41,6 +41,15 @@ impl Target {
 pub(crate) struct Figure {
     pub(crate) name: &'static str,
     pub(crate) better: Better,
+    typical: Typical,
+}
+
+/// Which of the samples stands for all of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Typical {
+    Median,
+    /// The quartile on the better side.
+    Undisturbed,
 }
 
 /// Which way a figure should go.
@@ -52,11 +61,19 @@ pub(crate) enum Better {
 
 impl Figure {
     pub(crate) const fn lower(name: &'static str) -> Self {
-        Self { name, better: Better::Lower }
+        Self { name, better: Better::Lower, typical: Typical::Median }
     }
 
     pub(crate) const fn higher(name: &'static str) -> Self {
-        Self { name, better: Better::Higher }
+        Self { name, better: Better::Higher, typical: Typical::Median }
+    }
+
+    /// By the quartile on the better side, for what the machine can only make worse. A virtual machine may stand still for
+    /// milliseconds; whoever has the turn pays for it, and in percentiles near the top all of it shows. Where that happens
+    /// in about half of the rounds, the median is a matter of luck. A quarter of them is undisturbed more often than not,
+    /// and so is the quartile; and unlike the best round, it is not the luck of one.
+    pub(crate) const fn undisturbed(self) -> Self {
+        Self { typical: Typical::Undisturbed, ..self }
     }
 }
 
@@ -87,14 +104,20 @@ pub(crate) struct Results {
 #[derive(Clone, Copy)]
 pub(crate) struct Summary {
     pub(crate) min: f64,
-    pub(crate) median: f64,
+    pub(crate) typical: f64,
     pub(crate) max: f64,
 }
 
 impl Summary {
-    fn of(mut samples: Vec<f64>) -> Self {
+    fn of(mut samples: Vec<f64>, figure: Figure) -> Self {
         samples.sort_by(f64::total_cmp);
-        Self { min: samples[0], median: samples[samples.len() / 2], max: samples[samples.len() - 1] }
+        let last = samples.len() - 1;
+        let typical = match (figure.typical, figure.better) {
+            (Typical::Median, _) => samples.len() / 2,
+            (Typical::Undisturbed, Better::Lower) => last / 4,
+            (Typical::Undisturbed, Better::Higher) => last - last / 4,
+        };
+        Self { min: samples[0], typical: samples[typical], max: samples[last] }
     }
 }
 
@@ -113,8 +136,9 @@ impl Measure<'_> {
             }
         }
         let names = self.contenders.iter().map(|contender| contender.name);
-        let summaries = samples.into_iter().map(|figures| figures.into_iter().map(Summary::of).collect());
         let Self { title, figures, peer, targets, .. } = self;
+        let summary = |samples: Vec<_>| samples.into_iter().zip(&figures).map(|(of, figure)| Summary::of(of, *figure));
+        let summaries: Vec<_> = samples.into_iter().map(|samples| summary(samples).collect()).collect();
         Results { title, figures, peer, rows: names.zip(summaries).collect(), targets }
     }
 }

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Everything here is measured in rounds: each contender once per round, in an order that rotates, so that whatever else
-//! the machine does falls upon all of them alike. Figures are medians over the rounds. Read their ratios: these survive
-//! a change of machine, and the times do not.
+//! the machine does falls upon all of them alike. Figures are medians over the rounds, unless it says otherwise. Read
+//! their ratios: these survive a change of machine, and the times do not.
 
 #![expect(clippy::cast_precision_loss, reason = "figures are read to three digits")]
 
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
 
     install();
     println!("{}", machine::facts());
-    println!("medians of up to {} rounds (min–max); ratios: lower is better", effort.rounds);
+    println!("medians of the rounds (min–max), unless it says otherwise; ratios: lower is better");
     let mut all = Vec::new();
     for (_, measures) in sections {
         for measure in measures(effort) {

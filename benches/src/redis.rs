@@ -71,7 +71,7 @@ fn hit(title: &'static str, bench: &Rc<Bench>, effort: Effort, len: usize) -> Me
                 assert!(bench.cached.async_cache_get(&index.to_string()).await.unwrap().is_some());
             }),
         ],
-        targets: vec![Target::new("remote hit", "tier acquire", 0, Limit::Ratio("bare script", 1.15))],
+        targets: vec![Target::new("R1", "tier acquire", 0, Limit::Ratio("bare script", 1.15))],
     }
 }
 

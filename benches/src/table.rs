@@ -22,8 +22,8 @@ pub(crate) fn print(results: &Results) {
 /// Prints what was to be reached, and whether it was.
 pub(crate) fn print_targets(all: &[Results]) {
     println!(
-        "\n{:4}{:48}{:>8} {:>15}{:>8}{:>7}  {:10}",
-        "", "target", "median", "(min–max)", "peer", "ratio", "wanted"
+        "\n{:5}{:48}{:>8} {:>15}{:>8}{:>7}  {:10}",
+        "", "target", "figure", "(min–max)", "peer", "ratio", "wanted"
     );
     for results in all {
         for target in &results.targets {
@@ -34,26 +34,26 @@ pub(crate) fn print_targets(all: &[Results]) {
 
 fn verdict(results: &Results, Target { label, whose, figure, limit }: Target) -> Option<String> {
     let of = |whose| results.rows.iter().find(|(name, _)| *name == whose).map(|(_, summaries)| summaries[figure]);
-    let Summary { min, median, max } = of(whose)?;
-    let Figure { name, better } = results.figures[figure];
+    let Summary { min, typical, max } = of(whose)?;
+    let Figure { name, better, .. } = results.figures[figure];
     let (peer, own, wanted) = match limit {
-        Limit::Ratio(peer, wanted) => (Some(of(peer)?.median), median / of(peer)?.median, wanted),
-        Limit::Value(wanted) => (None, median, wanted),
+        Limit::Ratio(peer, wanted) => (Some(of(peer)?.typical), typical / of(peer)?.typical, wanted),
+        Limit::Value(wanted) => (None, typical, wanted),
         Limit::Within(peer, points) => {
-            let (peer, sign) = (of(peer)?.median, if better == Better::Lower { 1.0 } else { -1.0 });
-            (Some(peer), median, peer + sign * points)
+            let (peer, sign) = (of(peer)?.typical, if better == Better::Lower { 1.0 } else { -1.0 });
+            (Some(peer), typical, peer + sign * points)
         }
     };
     let (sign, is_met) = match better {
         Better::Lower => ("≤", own <= wanted),
         Better::Higher => ("≥", own >= wanted),
     };
-    let ratio = peer.map_or(String::new(), |peer| format!("{:.2}×", median / peer));
+    let ratio = peer.map_or(String::new(), |peer| format!("{:.2}×", typical / peer));
     let title = results.title.split(':').next().unwrap_or_default();
     Some(format!(
-        "{label:4}{:48}{:>8} {:>15}{:>8}{ratio:>7}  {sign} {:6} {}",
+        "{label:5}{:48}{:>8} {:>15}{:>8}{ratio:>7}  {sign} {:6} {}",
         format!("{title}, {name}"),
-        digits(median),
+        digits(typical),
         format!("({}–{})", digits(min), digits(max)),
         peer.map_or(String::new(), digits),
         digits(wanted),
@@ -61,12 +61,12 @@ fn verdict(results: &Results, Target { label, whose, figure, limit }: Target) ->
     ))
 }
 
-fn cell(results: &Results, column: usize, Summary { min, median, max }: Summary) -> String {
+fn cell(results: &Results, column: usize, Summary { min, typical, max }: Summary) -> String {
     #[expect(clippy::float_cmp, reason = "whether the samples are the same number throughout")]
     let spread = if min == max { String::new() } else { format!("({}–{})", digits(min), digits(max)) };
     let peer = results.rows.iter().find(|(name, _)| *name == results.peer);
-    let ratio = peer.map(|(_, summaries)| ratio(results.figures[column], median, summaries[column].median));
-    format!("{:>7} {spread:>11} {:>6}", digits(median), ratio.unwrap_or_default())
+    let ratio = peer.map(|(_, summaries)| ratio(results.figures[column], typical, summaries[column].typical));
+    format!("{:>7} {spread:>11} {:>6}", digits(typical), ratio.unwrap_or_default())
 }
 
 fn ratio(figure: Figure, own: f64, peer: f64) -> String {
