@@ -121,7 +121,7 @@ pub(crate) fn shared<B>(
         finish(&mut headers, exchange, exchange.age(Instant::now()), did, config);
         exchange.head(headers)
     };
-    let body = match cut(&mut head, request, exchange.len()) {
+    let body = match cut(&mut head, request, exchange.len(), exchange.stream.whole().is_some()) {
         Cut::Whole => ResponseBody::shared(reader),
         Cut::Nothing => ResponseBody::empty(),
         Cut::Head => ResponseBody::of_head(),
@@ -151,10 +151,7 @@ where
     let (mut head, body) = response.into_parts();
     mark(&mut head.headers, config, did);
     let len = declared(&head.headers);
-    // Of several parts, the whole: they would have to be given in the order asked for.
-    let len =
-        len.filter(|len| !matches!(range::wanted(&request.headers, *len), Wanted::Parts(parts) if parts.len() > 1));
-    let body = match cut(&mut head, request, len) {
+    let body = match cut(&mut head, request, len, false) {
         Cut::Whole | Cut::Parts(_) => ResponseBody::own(body),
         Cut::Nothing => ResponseBody::empty(),
         Cut::Head => ResponseBody::of_head(),
@@ -173,8 +170,9 @@ enum Cut {
     Parts(Vec<Piece>),
 }
 
-/// Makes the head say what the request's conditions and ranges come to. The handler was asked without them.
-fn cut(head: &mut response::Parts, request: &RequestParts, len: Option<u64>) -> Cut {
+/// Makes the head say what the request's conditions and ranges come to. The handler was asked without them. `is_there`: the
+/// body is, and can be read in any order.
+fn cut(head: &mut response::Parts, request: &RequestParts, len: Option<u64>, is_there: bool) -> Cut {
     let is_head = request.method == Method::HEAD;
     if head.status == StatusCode::OK && (is_head || request.method == Method::GET) {
         if is_unchanged(&request.headers, &head.headers) {
@@ -192,6 +190,8 @@ fn cut(head: &mut response::Parts, request: &RequestParts, len: Option<u64>) -> 
         {
             match range::wanted(&request.headers, len) {
                 Wanted::Whole => {}
+                // They would have to be given in the order asked for, and the first may be gone when its turn comes.
+                Wanted::Parts(parts) if parts.len() > 1 && !is_there => {}
                 Wanted::Nothing => {
                     head.status = StatusCode::RANGE_NOT_SATISFIABLE;
                     for name in [CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING] {
