@@ -32,6 +32,10 @@ impl Control {
         for line in headers.get_all(CACHE_CONTROL) {
             for item in items(line.as_bytes()) {
                 control.add(item);
+                // A quote that is not closed hides nothing.
+                if is_open(item) {
+                    item.split(|byte| *byte == b',').for_each(|part| control.add(part.trim_ascii()));
+                }
             }
         }
         control
@@ -96,21 +100,42 @@ fn seconds(text: &[u8]) -> Duration {
     Duration::from_secs(number)
 }
 
+/// Where in a text with quoted strings one is.
+#[derive(Default)]
+struct Quotes {
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    fn pass(&mut self, byte: u8) {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.quoted => self.escaped = true,
+            b'"' => self.quoted = !self.quoted,
+            _ => {}
+        }
+    }
+}
+
+/// Whether a quoted string begins here that does not end.
+fn is_open(item: &[u8]) -> bool {
+    let mut quotes = Quotes::default();
+    for byte in item {
+        quotes.pass(*byte);
+    }
+    quotes.quoted
+}
+
 /// The members of a comma-separated list, without what is empty. Commas in quoted strings separate nothing.
 pub(crate) fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(list);
     std::iter::from_fn(move || {
         let list = rest?;
-        let (mut quoted, mut escaped) = (false, false);
+        let mut quotes = Quotes::default();
         let end = list.iter().position(|byte| {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b',' => return !quoted,
-                _ => {}
-            }
-            false
+            quotes.pass(*byte);
+            *byte == b',' && !quotes.quoted
         });
         let (item, left) = match end {
             Some(end) => (&list[..end], Some(&list[end + 1..])),
@@ -153,6 +178,8 @@ mod tests {
             (&["private=\"x, y\", public"], Control { private: true, public: true, ..Control::default() }),
             (&["extension=\"no-store, private\""], Control::default()),
             (&["extension=\"a\\\", no-store\""], Control::default()),
+            (&["extension=\"no-store, private"], Control { private: true, ..Control::default() }),
+            (&["extension=\"a\\\", no-store"], Control { no_store: true, ..Control::default() }),
             (&["", ",, ,"], Control::default()),
             (&["max-age=60"], Control { max_age: Some(Duration::from_mins(1)), ..Control::default() }),
             (&["max-age=\"60\""], Control { max_age: Some(Duration::from_mins(1)), ..Control::default() }),
