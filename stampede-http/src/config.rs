@@ -15,9 +15,10 @@ use stampede_runtime::__hosting::{self, Options};
 use stampede_runtime::{Cache, CircuitOpen, Store, Timeout};
 
 use crate::exchange::Answer;
-use crate::headers::Names;
+use crate::headers::PERSONAL;
 use crate::key::{Class, RequestKey, url};
 use crate::marks::Marks;
+use crate::patterns::Patterns;
 use crate::under_way::UnderWay;
 
 pub(crate) type Responses = Cache<Answer, (Timeout, CircuitOpen)>;
@@ -28,6 +29,7 @@ type OfResponse = Arc<dyn Fn(&response::Parts, u64) -> bool + Send + Sync>;
 
 /// A layer's description. Copies of it are told apart from what they were copied from.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Config {
     pub(crate) ttl: Duration,
     pub(crate) run_limit: Duration,
@@ -39,14 +41,16 @@ pub(crate) struct Config {
     pub(crate) ttl_by_status: Option<ByStatus>,
     pub(crate) vary_on: Vec<HeaderName>,
     pub(crate) methods: Vec<Method>,
+    /// Of requests, so that they are a part of the key.
+    pub(crate) reads_bodies: bool,
     pub(crate) max_request_body: u64,
     pub(crate) max_body: usize,
     pub(crate) key_part: Option<OfRequest<String>>,
     pub(crate) key_fn: Option<OfRequest<String>>,
-    pub(crate) paths: Option<Vec<Cow<'static, str>>>,
+    pub(crate) paths: Option<Patterns>,
     pub(crate) accept_request: Option<OfRequest<bool>>,
     pub(crate) accept_response: Option<OfResponse>,
-    pub(crate) personal_headers: Names,
+    pub(crate) personal_headers: Patterns,
     pub(crate) personal_for: Duration,
     pub(crate) cache_status: bool,
     pub(crate) x_cache: bool,
@@ -89,6 +93,7 @@ impl Config {
             ttl_by_status: None,
             vary_on: Vec::new(),
             methods: vec![Method::GET, Method::HEAD],
+            reads_bodies: false,
             max_request_body: 16 * 1024,
             max_body: 1024 * 1024,
             key_part: None,
@@ -96,7 +101,7 @@ impl Config {
             paths: None,
             accept_request: None,
             accept_response: None,
-            personal_headers: Names::default(),
+            personal_headers: Patterns::of_names(PERSONAL),
             personal_for: Duration::from_secs(10),
             cache_status: true,
             x_cache: false,
@@ -150,7 +155,7 @@ impl Config {
     /// Whether the layer is to look at a request at all.
     #[inline]
     pub(crate) fn accepts(&self, request: &Parts) -> bool {
-        self.paths.as_ref().is_none_or(|paths| is_in(paths, request.uri.path()))
+        self.paths.as_ref().is_none_or(|paths| paths.contain(request.uri.path()))
             && self.accept_request.as_ref().is_none_or(|accepts| accepts(request))
     }
 
@@ -160,10 +165,7 @@ impl Config {
 
     /// Whether one URL may have several entries.
     pub(crate) fn has_variants(&self) -> bool {
-        !self.vary_on.is_empty()
-            || self.key_part.is_some()
-            || self.key_fn.is_some()
-            || self.methods.iter().any(|method| !matches!(*method, Method::GET | Method::HEAD))
+        !self.vary_on.is_empty() || self.key_part.is_some() || self.key_fn.is_some() || self.reads_bodies
     }
 
     /// Whether keys of reads are no more than URLs.
@@ -195,12 +197,4 @@ impl Config {
         let storable = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414];
         storable.contains(&status.as_u16()).then_some(self.ttl)
     }
-}
-
-/// Whether a path is one of these, of which the last letters may be left open by a `*`.
-fn is_in(paths: &[Cow<'static, str>], path: &str) -> bool {
-    paths.iter().any(|known| match known.strip_suffix('*') {
-        Some(start) => path.starts_with(start),
-        None => path == known,
-    })
 }

@@ -1,13 +1,12 @@
 //! Which headers of a response reach whom. Pure.
 
-use std::borrow::Cow;
-
 use http::header::{CONNECTION, HeaderMap, HeaderName};
 
 use crate::control::items;
+use crate::patterns::Patterns;
 
-/// Headers of a connection, not of a response.
-const HOP_BY_HOP: [&str; 9] = [
+/// Headers of a connection, not of a response; and those that concern one caller whatever the application says.
+const NEVER: [&str; 11] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -17,12 +16,12 @@ const HOP_BY_HOP: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
     "cache-status",
+    "set-cookie",
+    "set-cookie2",
 ];
 
 /// Headers that concern one caller only, unless the application has a list of its own. A `*` stands for any end.
-pub(crate) const PERSONAL: [&str; 10] = [
-    "set-cookie",
-    "set-cookie2",
+pub(crate) const PERSONAL: [&str; 8] = [
     "x-ratelimit-*",
     "ratelimit*",
     "x-request-id",
@@ -33,34 +32,11 @@ pub(crate) const PERSONAL: [&str; 10] = [
     "server-timing",
 ];
 
-/// Names of headers, of which the last letters may be left open by a `*`.
-#[derive(Clone, Debug)]
-pub(crate) struct Names(Vec<Cow<'static, str>>);
-
-impl Names {
-    pub(crate) fn new(names: impl IntoIterator<Item: Into<Cow<'static, str>>>) -> Self {
-        Self(names.into_iter().map(|name| name.into().to_ascii_lowercase().into()).collect())
-    }
-
-    pub(crate) fn contain(&self, name: &HeaderName) -> bool {
-        self.0.iter().any(|known| match known.strip_suffix('*') {
-            Some(start) => name.as_str().starts_with(start),
-            None => name.as_str() == known,
-        })
-    }
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self::new(PERSONAL)
-    }
-}
-
 /// The headers that others than the first caller get as well: those that are end-to-end and not personal. Repeated lines
 /// stay repeated, in their order.
-pub(crate) fn shareable(headers: &HeaderMap, personal: &Names) -> HeaderMap {
+pub(crate) fn shareable(headers: &HeaderMap, personal: &Patterns) -> HeaderMap {
     let of_connection = |name: &HeaderName| {
-        HOP_BY_HOP.contains(&name.as_str())
+        NEVER.contains(&name.as_str())
             || headers
                 .get_all(CONNECTION)
                 .iter()
@@ -68,7 +44,7 @@ pub(crate) fn shareable(headers: &HeaderMap, personal: &Names) -> HeaderMap {
     };
     let mut shareable = HeaderMap::with_capacity(headers.keys_len() + 2);
     for name in headers.keys() {
-        if of_connection(name) || personal.contain(name) {
+        if of_connection(name) || personal.contain(name.as_str()) {
             continue;
         }
         for value in headers.get_all(name) {
@@ -104,18 +80,28 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        let shared = shareable(&headers, &Names::default());
+        let shared = shareable(&headers, &Patterns::of_names(PERSONAL));
         let lines: Vec<_> =
             shared.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
         assert_eq!(lines, ["content-type: text/plain", "link: <a>", "link: <b>", "etag: \"v\""]);
     }
 
     #[test]
+    fn cookies_concern_one_caller_whatever_the_list_says() {
+        let mut headers = HeaderMap::new();
+        for name in ["set-cookie", "set-cookie2", "x-mine", "x-request-id"] {
+            headers.append(name, HeaderValue::from_static("1"));
+        }
+        let shared = shareable(&headers, &Patterns::of_names(["x-mine"]));
+        assert_eq!(shared.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-request-id"]);
+    }
+
+    #[test]
     fn a_list_of_names_takes_the_place_of_the_usual_one() {
-        let names = Names::new(["X-Mine", "x-my-*"]);
+        let names = Patterns::of_names(["X-Mine", "x-my-*"]);
         for (name, contained) in [("x-mine", true), ("x-mine-too", false), ("x-my-own", true), ("x-request-id", false)]
         {
-            assert_eq!(names.contain(&HeaderName::from_static(name)), contained, "{name}");
+            assert_eq!(names.contain(name), contained, "{name}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::ser::{Serialize, SerializeTuple, Serializer};
@@ -39,7 +39,7 @@ impl Class {
 pub(crate) struct RequestKey<'r> {
     pub(crate) class: Class,
     place: Place<'r>,
-    /// Each header that the key includes, with all its lines.
+    /// Each header that the key includes, with all its lines; those that say what the body is among them, if there is one.
     headers: Vec<(HeaderName, Vec<HeaderValue>)>,
     body: Bytes,
     part: Option<String>,
@@ -67,7 +67,8 @@ struct Url<'r> {
 impl<'r> RequestKey<'r> {
     pub(crate) fn new(class: Class, request: &'r Parts, headers: &[HeaderName], body: Bytes) -> Self {
         let lines = |name: &HeaderName| request.headers.get_all(name).iter().cloned().collect();
-        let headers = headers.iter().map(|name| (name.clone(), lines(name))).collect();
+        let of_body = if body.is_empty() { &[][..] } else { &[CONTENT_ENCODING, CONTENT_TYPE] };
+        let headers = headers.iter().chain(of_body).map(|name| (name.clone(), lines(name))).collect();
         Self { class, place: Place::Url(Url::of(request)), headers, body, part: None }
     }
 

@@ -14,7 +14,7 @@ use tower_layer::Layer;
 
 use crate::config::Config;
 use crate::exchange::Answer;
-use crate::headers::Names;
+use crate::patterns::Patterns;
 use crate::service::CacheService;
 use crate::share::CopyError;
 
@@ -269,13 +269,16 @@ impl<P> CacheLayer<P> {
     }
 
     /// The methods whose requests can be shared: GET and HEAD unless told. Bodies of others are read, if they say that they
-    /// are not longer than [`max_request_body`](Self::max_request_body), and are a part of the key, so the type of the
-    /// request's body is made from `Bytes`.
+    /// are not longer than [`max_request_body`](Self::max_request_body), and are a part of the key, with their
+    /// `Content-Type` and `Content-Encoding`, so the type of the request's body is made from `Bytes`.
     ///
     /// Requests with unsafe methods that are not among these always reach the handler, and void what is stored for their
     /// URL if they succeed.
     pub fn methods(self, methods: impl IntoIterator<Item = Method>) -> CacheLayer<Collected> {
-        let Self { config, .. } = self.edit(|config| config.methods = methods.into_iter().collect());
+        let Self { config, .. } = self.edit(|config| {
+            config.methods = methods.into_iter().collect();
+            config.reads_bodies = true;
+        });
         CacheLayer { config, bodies: Collected(()) }
     }
 
@@ -288,7 +291,7 @@ impl<P> CacheLayer<P> {
     /// Limits the layer to these paths. A `*` at the end stands for anything.
     #[must_use]
     pub fn paths(self, paths: impl IntoIterator<Item: Into<Cow<'static, str>>>) -> Self {
-        self.edit(|config| config.paths = Some(paths.into_iter().map(Into::into).collect()))
+        self.edit(|config| config.paths = Some(Patterns::new(paths)))
     }
 
     /// Limits the layer to the requests that it accepts; others reach the handler as if it were not there. (Unsafe methods
@@ -335,7 +338,7 @@ impl<P> CacheLayer<P> {
     /// the end stands for anything. (A response with `Set-Cookie` is not shared in any case.)
     #[must_use]
     pub fn personal_headers(self, names: impl IntoIterator<Item: Into<Cow<'static, str>>>) -> Self {
-        self.edit(|config| config.personal_headers = Names::new(names))
+        self.edit(|config| config.personal_headers = Patterns::of_names(names))
     }
 
     /// Whether responses say in `Cache-Status` (RFC 9211) what the cache did; they do unless told.

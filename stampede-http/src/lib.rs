@@ -17,8 +17,8 @@
 //!
 //! These rules are gone through in order; the first that applies decides.
 //!
-//! 1. **Past the layer, untouched**: `CONNECT`, upgrades, and what [`paths`](CacheLayer::paths) or
-//!    [`accept_request`](CacheLayer::accept_request) leave out.
+//! 1. **Past the layer, untouched**: `CONNECT`, upgrades (of unsafe methods only the opted in: see 2), and what
+//!    [`paths`](CacheLayer::paths) or [`accept_request`](CacheLayer::accept_request) leave out.
 //! 2. **Always to the handler**: methods other than GET and HEAD, unless they are [opted in](CacheLayer::methods). If an
 //!    unsafe one succeeds, what is stored for its URL is void, whatever the protocol it was asked for by; so it is if the
 //!    caller is gone, or the handler died, and nobody knows how far it came. Likewise to the handler: requests with `If-Match` or
@@ -43,7 +43,8 @@
 //!      less, and never more. The handler has the last word by [`NoCache`], [`StoreFor`] and [`Tags`].
 //!
 //! The key is scheme, host, path and query as they were sent, the class of the method, the headers of
-//! [`vary_on`](CacheLayer::vary_on), and the body where methods are opted in; compared in full.
+//! [`vary_on`](CacheLayer::vary_on), and the body where methods are opted in, with its `Content-Type` and `Content-Encoding`;
+//! compared in full.
 //!
 //! # Streaming
 //!
@@ -108,6 +109,7 @@ mod inner;
 mod key;
 mod layer;
 mod marks;
+mod patterns;
 mod range;
 mod run;
 mod serve;

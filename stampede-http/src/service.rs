@@ -99,14 +99,15 @@ enum Way {
 
 fn way<B: Body>(config: &Config, parts: &Parts, body: &B, asks: Asks, rebuilds: bool) -> Way {
     let method = &parts.method;
-    if method == Method::CONNECT || asks.upgrade {
+    if method == Method::CONNECT {
         return Way::Pass;
     }
     if !config.methods.contains(method) {
         let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+        // It may write also where it asks for an upgrade: some clients do with every request.
         return if is_safe { Way::Pass } else { Way::Void };
     }
-    if !config.accepts(parts) {
+    if asks.upgrade || !config.accepts(parts) {
         return Way::Pass;
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);

@@ -203,6 +203,25 @@ async fn repro_bodies_that_are_not_in_the_key() {
     assert_eq!(post("").await.text(), "6");
 }
 
+/// The same bytes may mean something else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_body_is_said_to_be_is_in_the_key_with_it() {
+    let origin = Origin::open(|run, _| numbered(run));
+    let server = Server::of(origin.app().layer(CacheLayer::new(TTL).methods([Method::POST]))).await;
+    let post = |name, value| server.send_with(request("POST", "/search", &[(name, value)]), "a=1");
+    for (name, value, run) in [
+        ("content-type", "text/plain", "1"),
+        ("content-type", "application/x-www-form-urlencoded", "2"),
+        ("content-encoding", "gzip", "3"),
+        ("content-encoding", "br", "4"),
+        ("content-type", "text/plain", "1"),
+        ("x-other", "text/plain", "5"),
+        ("x-other", "gzip", "5"),
+    ] {
+        assert_eq!(post(name, value).await.text(), run, "{name}: {value}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_echoes_gets_its_body_also_where_that_is_in_the_key() {
     let app = axum::Router::new().fallback(|body: String| async move { body });

@@ -44,6 +44,27 @@ async fn a_write_voids_entries_of_opted_in_methods_too() {
     assert_eq!(search().await.text(), "3");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_voids_what_was_read_with_a_body() {
+    let origin = Origin::open(|run, _| numbered(run));
+    let server = Server::of(origin.app().layer(CacheLayer::new(TTL).methods([Method::GET]))).await;
+    let read = || server.send_with(request("GET", "/search", &[]), "a");
+    assert_eq!((read().await.text(), read().await.text()), ("1", "1"));
+    assert_eq!(server.send(request("PUT", "/search", &[])).await.text(), "2");
+    assert_eq!(read().await.text(), "3");
+}
+
+/// Java's client asks for HTTP/2 with the first request of a connection, whatever its method.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_asks_for_an_upgrade_voids_all_the_same() {
+    let origin = Origin::open(|run, _| numbered(run));
+    let server = origin.serve(CacheLayer::new(TTL)).await;
+    assert_eq!(server.get("/").await.text(), "1");
+    let upgrade = [("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "AAEAAEAA")];
+    assert_eq!(server.send(request("PUT", "/", &upgrade)).await.text(), "2");
+    assert_eq!(server.get("/").await.text(), "3");
+}
+
 /// The client of a write hangs up when the handler has written and not yet answered. Nobody knows how far it has come.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_client_hangs_up_voids_all_the_same() {
