@@ -227,7 +227,7 @@ fn readers_see_their_own_keys_values_and_none_that_is_gone() {
             let stored = Stored::new(Box::new(n)).with(life, 1, None, 1);
             memory.table.insert(Box::new(Kept::new(&key(n), n, stored)), |kept| kept.is_of(&key(n)));
             if n % 3 == 0 {
-                memory.table.remove(hash_of(n + 1), |kept| kept.is_of(&key(n + 1)), |_| ());
+                memory.table.remove(hash_of(n + 1), |kept| kept.is_of(&key(n + 1)));
             } else if n == KEYS - 1 {
                 memory.clear();
             }
@@ -260,12 +260,12 @@ fn entries_are_found_whatever_was_there_before() {
         }
         assert_eq!(table.len(), usize::try_from(keys).expect("a few"));
         for n in (0..keys).step_by(step) {
-            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n)), |_| ()).is_some(), "{n}");
-            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n)), |_| ()).is_none(), "{n}");
+            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n))).is_some(), "{n}");
+            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n))).is_none(), "{n}");
         }
         assert!((0..keys).all(|n| has(n) == (n % step as u64 != 0)));
     }
-    table.clear(|_| ());
+    table.clear();
     assert_eq!((table.len(), (0..keys).any(has)), (0, false));
 }
 
@@ -300,4 +300,93 @@ fn a_thread_may_read_at_its_very_end() {
         });
         thread.join().expect("no panic");
     }
+}
+
+#[test]
+fn a_thread_may_let_go_of_values_at_its_very_end() {
+    /// Removes what is stored when its thread is over.
+    struct AtTheEnd(RefCell<Option<Arc<Memory>>>);
+
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            if let Some(memory) = self.0.take() {
+                memory.remove(&key(7, "b"));
+            }
+        }
+    }
+
+    thread_local!(static AT_THE_END: AtTheEnd = const { AtTheEnd(RefCell::new(None)) });
+
+    let memory = Arc::new(memory(10));
+    let (first, _, dropped_in_the_end) = watched();
+    let (second, _, dropped_at_the_end) = watched();
+    memory.insert(&key(7, "a"), first);
+    memory.insert(&key(8, "b"), stored(2));
+    let thread = thread::spawn(move || {
+        // Before there is anything else of this thread's: what is the last to come is the first to go.
+        AT_THE_END.with(|end| end.0.replace(Some(Arc::clone(&memory))));
+        memory.remove(&key(7, "a"));
+        memory.insert(&key(7, "b"), second);
+    });
+    thread.join().expect("no panic");
+    dropped_in_the_end();
+    dropped_at_the_end();
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn a_recorder_that_panics_breaks_nothing() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+    /// Does so when something leaves. It has a size, or it would pass for none.
+    struct Panics(#[expect(dead_code, reason = "it has a size")] u8);
+
+    impl GaugeFn for Panics {
+        fn increment(&self, _: f64) {}
+
+        fn decrement(&self, _: f64) {
+            panic!("out of order");
+        }
+
+        fn set(&self, _: f64) {}
+    }
+
+    impl Recorder for Panics {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(Arc::new(Self(0)))
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    let memory = memory(10);
+    let keys = ["a", "b", "c"].map(|text| key(7, text));
+    let [a, b, c] = &keys;
+    let panics = |operation: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(operation)).is_err());
+    metrics::with_local_recorder(&Panics(0), || {
+        memory.insert(a, stored(1));
+        panics(&|| memory.remove(a));
+        memory.insert(a, stored(1));
+        panics(&|| memory.clear());
+        assert_eq!((value(&memory, a), memory.len()), (NOWHERE, 0));
+        // These take turns, as what is evicted does.
+        memory.insert(a, stored(1));
+        memory.insert(b, stored(2));
+        memory.insert(c, stored(3));
+        assert_eq!((value(&memory, c), memory.len()), (Some(3), 1), "moka still tells what is to go");
+    });
 }
