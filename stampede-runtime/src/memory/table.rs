@@ -202,8 +202,8 @@ impl Shard {
         let gone = entries.filter_map(|(slot, kept)| {
             spaces.push(kept.space);
             #[expect(unsafe_code, reason = "readers may still look at it")]
-            // SAFETY: its slot goes with all the others, before the lock is released, and is in none but these. Nothing
-            // here panics, least of all code of others: what has been retired by then would be freed.
+            // SAFETY: its slot goes with all the others, before the lock is released, and nobody finds others that it is
+            // in. Nothing here panics, least of all code of others: what has been retired by then would be freed.
             unsafe {
                 retired(entry_in(slot))
             }
@@ -334,6 +334,22 @@ impl Table {
         let section = Section::start();
         let slots = self.shards.iter().filter_map(|shard| shard.slots(&section));
         slots.flat_map(|slots| slots.entries(&section)).for_each(|(_, kept)| look(kept));
+    }
+
+    /// How many slots are not empty. What is counted is so.
+    #[cfg(all(test, not(stampede_model)))]
+    pub(super) fn used(&self) -> usize {
+        let section = Section::start();
+        let used = self.shards.iter().map(|shard| {
+            let count = shard.count.lock();
+            let slots = shard.slots(&section);
+            let entries = slots.into_iter().flat_map(|slots| slots.entries(&section)).count();
+            let used =
+                slots.into_iter().flat_map(|slots| &slots.0).filter(|slot| !slot.load(Ordering::Relaxed).is_null());
+            assert_eq!((count.entries, count.used), (entries, used.count()));
+            count.used
+        });
+        used.sum()
     }
 
     pub(super) fn len(&self) -> usize {
