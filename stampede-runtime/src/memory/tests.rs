@@ -297,3 +297,18 @@ fn a_recorder_that_panics_breaks_nothing() {
         assert_eq!((value(&memory, c), memory.len()), (Some(3), 1), "moka still tells what is to go");
     });
 }
+
+#[test]
+fn what_is_gone_leaves_room() {
+    let table = Table::default();
+    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
+    // In a row, so that what goes has something behind it.
+    for n in 0..if cfg!(miri) { 40 } else { 400 } {
+        let kept = Kept::new(&key(n, "a"), n, Stored::new(n).with(life, 1, None, 1));
+        assert!(table.insert(Box::new(kept), |kept| kept.number == n));
+        if n >= 5 {
+            assert!(table.remove(n - 5, |kept| kept.number == n - 5).is_some());
+        }
+        assert!(table.used() <= 12, "of sixteen slots");
+    }
+}
