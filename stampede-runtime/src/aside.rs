@@ -7,11 +7,13 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
     static STATE: Cell<State> = const { Cell::new(State::Free) };
-    static ASIDE: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+    /// Empty when nothing is held. So nothing of it is to be dropped with its thread, and it is there until the very end.
+    static ASIDE: RefCell<ManuallyDrop<Vec<Box<dyn Any>>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,7 +53,8 @@ impl Drop for Holding {
 
 #[cold]
 fn unload() {
-    ASIDE.take().into_iter().for_each(drop_contained);
+    let aside = ASIDE.with_borrow_mut(|aside| mem::take(&mut **aside));
+    aside.into_iter().for_each(drop_contained);
 }
 
 /// Drops a value. If it panics at that, the panic has been reported and goes no further: what goes on here is no business of
@@ -65,13 +68,12 @@ fn contain(value: &mut dyn Clear) {
 }
 
 fn is_holding() -> bool {
-    // At the very end of a thread its locals are gone, and so are its locks.
-    STATE.try_with(Cell::get).is_ok_and(|state| state != State::Free)
+    STATE.get() != State::Free
 }
 
 fn lay_aside(value: Box<dyn Any>) {
     STATE.set(State::Laden);
-    let _ = ASIDE.try_with(|aside| aside.borrow_mut().push(value));
+    ASIDE.with_borrow_mut(|aside| aside.push(value));
 }
 
 /// What depends on the type of a value that dies: no more than this.

@@ -16,6 +16,8 @@
 //! Keys are only ever compared, never decoded. Two equal `HashMap`s may iterate in different orders: unordered
 //! collections have no place in a key.
 
+#[cfg(all(test, not(stampede_model)))]
+mod alike;
 mod encoding;
 #[cfg(all(test, not(stampede_model)))]
 mod tests;

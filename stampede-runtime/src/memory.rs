@@ -27,6 +27,7 @@ mod table;
 mod tests;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,7 +166,10 @@ impl Memory {
                         RemovalCause::Expired => Some("expired"),
                         RemovalCause::Explicit | RemovalCause::Replaced => None,
                     };
-                    table.remove(*hash, |kept| kept.number == number, |kept| told.left(Some(kept.space), cause));
+                    if let Some(space) = table.remove(*hash, |kept| kept.number == number) {
+                        // Of a listener that has panicked moka asks no more, and no entry would go.
+                        let _ = catch_unwind(AssertUnwindSafe(|| told.left(Some(space), cause)));
+                    }
                 }
             });
         if bounds.weight.is_some() {
@@ -249,22 +253,24 @@ impl Memory {
         let is_new = self.table.insert(Box::new(Kept::new(key, number, stored)), |kept| kept.is_of(key));
         step();
         if is_new {
-            self.telemetry.entered(space);
             self.news.fetch_add(1, Ordering::Relaxed);
             // The miss that it came of.
             self.tokens.get(&hash);
         }
         self.tokens.insert(hash, token);
+        if is_new {
+            self.telemetry.entered(space);
+        }
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
         let _holding = Holding::start();
-        if self.table.remove(hash_of(key), |kept| kept.is_of(key), |_| ()).is_some() {
-            self.telemetry.left(space_of(key), None);
+        if let Some(space) = self.table.remove(hash_of(key), |kept| kept.is_of(key)) {
             step();
             self.tokens.invalidate(&hash_of(key));
             // What is voided by hand is to be dropped before long.
             self.table.flush();
+            self.telemetry.left(Some(space), None);
         }
     }
 
@@ -301,7 +307,7 @@ impl Memory {
         // In this order: what comes in between loses its place in the table, and not its token.
         self.tokens.invalidate_all();
         step();
-        self.table.clear(|kept| self.telemetry.left(Some(kept.space), None));
+        self.table.clear().into_iter().for_each(|space| self.telemetry.left(Some(space), None));
     }
 
     pub(crate) fn len(&self) -> u64 {

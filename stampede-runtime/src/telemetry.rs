@@ -2,7 +2,7 @@
 //!
 //! 1. Each is called where the thing is counted for [`Stats`](crate::Stats), so that all sums agree.
 //! 2. The hook is the user's code. It is called outside all locks, and if it panics, that goes no further. A recorder is
-//!    trusted as an allocator is: what enters and leaves memory is told under locks, too.
+//!    told under locks, too: it is trusted neither to call in nor to panic. Should it panic, what is stored stays whole.
 //! 3. Without the feature `metrics`, what only metrics have is nothing: no field, no branch.
 
 #![allow(clippy::unused_self, reason = "some have nobody to tell, and all are called alike")]

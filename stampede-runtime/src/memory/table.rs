@@ -13,6 +13,7 @@
 use std::mem;
 use std::ptr::{self, NonNull};
 
+use crate::space::Space;
 use crate::sync::plain::{AtomicPtr, Mutex, MutexGuard};
 use crate::sync::{Ordering, step};
 
@@ -192,16 +193,17 @@ impl Shard {
         self.replace(Box::into_raw(Box::new(new)))
     }
 
-    /// Takes all out, telling of each.
-    fn clear(&self, mut tell: impl FnMut(&Kept)) -> Vec<Retired> {
+    /// Takes all out, and notes of which caches they were.
+    fn clear(&self, spaces: &mut Vec<Space>) -> Vec<Retired> {
         let section = Section::start();
         let mut count = self.count.lock();
         *count = Count::default();
         let entries = self.slots(&section).into_iter().flat_map(|slots| slots.entries(&section));
         let gone = entries.filter_map(|(slot, kept)| {
-            tell(kept);
+            spaces.push(kept.space);
             #[expect(unsafe_code, reason = "readers may still look at it")]
-            // SAFETY: its slot goes with all the others, before the lock is released, and is in none but these.
+            // SAFETY: its slot goes with all the others, before the lock is released, and nobody finds others that it is
+            // in. Nothing here panics, least of all code of others: what has been retired by then would be freed.
             unsafe {
                 retired(entry_in(slot))
             }
@@ -285,19 +287,14 @@ impl Table {
         is_new
     }
 
-    /// Takes the entry out that `is_it`, and gives what `tell` makes of it.
-    pub(super) fn remove<T>(
-        &self,
-        hash: u64,
-        is_it: impl Fn(&Kept) -> bool,
-        tell: impl FnOnce(&Kept) -> T,
-    ) -> Option<T> {
+    /// Takes the entry out that `is_it`, and says of which cache it was.
+    pub(super) fn remove(&self, hash: u64, is_it: impl Fn(&Kept) -> bool) -> Option<Space> {
         let shard = self.shard(hash);
         let (section, mut count) = (Section::start(), shard.count.lock());
         let (slots, tag, mut place) = (shard.slots(&section)?, tag(hash), start(hash));
-        let told = loop {
+        let space = loop {
             match slots.look(&section, place, TAG, tag) {
-                Found::Kept(kept) if kept.hash == hash && is_it(kept) => break tell(kept),
+                Found::Kept(kept) if kept.hash == hash && is_it(kept) => break kept.space,
                 Found::Empty => return None,
                 Found::Kept(_) | Found::Other => place = place.wrapping_add(1),
             }
@@ -319,15 +316,17 @@ impl Table {
         // SAFETY: it was taken out of its slot just now.
         all.extend(unsafe { retired(entry_in(old)) });
         free_all(all, Self::UNFREED);
-        Some(told)
+        Some(space)
     }
 
-    /// Takes all entries out, telling of each.
-    pub(super) fn clear(&self, mut tell: impl FnMut(&Kept)) {
+    /// Takes all entries out, and says of which caches they were.
+    pub(super) fn clear(&self) -> Vec<Space> {
+        let mut spaces = Vec::new();
         for shard in &*self.shards {
-            free(shard.clear(&mut tell));
+            free(shard.clear(&mut spaces));
         }
         self.flush();
+        spaces
     }
 
     #[cfg(all(test, stampede_model))]
@@ -335,6 +334,22 @@ impl Table {
         let section = Section::start();
         let slots = self.shards.iter().filter_map(|shard| shard.slots(&section));
         slots.flat_map(|slots| slots.entries(&section)).for_each(|(_, kept)| look(kept));
+    }
+
+    /// How many slots are not empty. What is counted is so.
+    #[cfg(all(test, not(stampede_model)))]
+    pub(super) fn used(&self) -> usize {
+        let section = Section::start();
+        let used = self.shards.iter().map(|shard| {
+            let count = shard.count.lock();
+            let slots = shard.slots(&section);
+            let entries = slots.into_iter().flat_map(|slots| slots.entries(&section)).count();
+            let used =
+                slots.into_iter().flat_map(|slots| &slots.0).filter(|slot| !slot.load(Ordering::Relaxed).is_null());
+            assert_eq!((count.entries, count.used), (entries, used.count()));
+            count.used
+        });
+        used.sum()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -359,6 +374,6 @@ fn free_all(mut all: MutexGuard<'_, Vec<Retired>>, much: usize) {
 impl Drop for Table {
     fn drop(&mut self) {
         // Whoever reads it borrows it.
-        self.shards.iter().for_each(|shard| drop(shard.clear(|_| ())));
+        self.shards.iter().for_each(|shard| drop(shard.clear(&mut Vec::new())));
     }
 }

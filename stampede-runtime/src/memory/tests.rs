@@ -1,7 +1,7 @@
 //! What the table and the tokens owe each other.
 
-use std::cell::RefCell;
-use std::sync::mpsc::channel;
+mod threads;
+
 use std::thread;
 use std::time::Duration;
 
@@ -66,6 +66,35 @@ fn a_lost_token_takes_its_entry_along_and_not_the_next() {
     assert_eq!((value(&memory, &key), memory.len()), (Some(2), 1), "what it replaced is gone, and it is not");
     memory.tokens.invalidate(&7);
     assert_eq!((value(&memory, &key), memory.len()), (NOWHERE, 0));
+}
+
+#[test]
+fn an_entry_that_is_removed_takes_its_token_along() {
+    let memory = memory(10);
+    memory.insert(&key(7, "a"), stored(1));
+    memory.remove(&key(7, "a"));
+    assert_eq!((memory.len(), memory.tokens.entry_count()), (0, 0));
+}
+
+#[test]
+fn a_key_of_another_cache_is_another() {
+    let memory = memory(10);
+    let probe = |space: u64| Probe { space: Space::from_bytes(space.to_le_bytes()), hash: 7, parts: &"a" };
+    memory.insert(&probe(1).to_key().expect("a key"), stored(1));
+    assert!(memory.read(&probe(1), 1, |_, _| true));
+    assert!(!memory.read(&probe(2), 1, |_, _| true));
+    assert!(memory.get(&probe(2).to_key().expect("a key")).is_none());
+}
+
+#[test]
+fn what_is_replaced_is_dropped() {
+    let memory = memory(10);
+    let (first, is_alive, dropped_in_the_end) = watched();
+    memory.insert(&key(7, "a"), first);
+    assert!(is_alive(), "it is stored");
+    memory.insert(&key(7, "a"), stored(2));
+    memory.table.flush();
+    dropped_in_the_end();
 }
 
 #[test]
@@ -176,72 +205,6 @@ fn what_is_looked_at_stays_while_something_else_is() {
 }
 
 #[test]
-fn what_another_thread_looks_at_is_dropped_there() {
-    let memory = memory(10);
-    let (space, _) = Space::named("looks", std::any::TypeId::of::<u64>());
-    let probe = || Probe { space, hash: hash(space, &1).expect("a key"), parts: &&1 };
-    let key = probe().to_key().expect("a key");
-    let (stored, is_alive, dropped_in_the_end) = watched();
-    memory.insert(&key, stored);
-    let ((looks, is_looking), (go_on, is_to_go_on)) = (channel(), channel());
-    thread::scope(|scope| {
-        // Should this fail, it is to let the other go.
-        let go_on = go_on;
-        scope.spawn(|| {
-            let (looks, is_to_go_on) = (looks, is_to_go_on);
-            assert!(memory.read(&probe(), 1, |_, _| {
-                looks.send(()).expect("they wait");
-                is_to_go_on.recv().expect("they say so");
-                true
-            }));
-        });
-        is_looking.recv().expect("it looks");
-        memory.remove(&key);
-        assert!(is_alive(), "it is looked at");
-        go_on.send(()).expect("it waits");
-    });
-    dropped_in_the_end();
-}
-
-#[test]
-fn readers_see_their_own_keys_values_and_none_that_is_gone() {
-    const KEYS: u64 = 40;
-    let rounds = if cfg!(miri) { 2 } else { 2_000 };
-    let memory = memory(KEYS / 2);
-    let (space, _) = Space::named("stress", std::any::TypeId::of::<u64>());
-    // Of two hashes alone, so that they are in each other's way.
-    let hash_of = |n: u64| n % 2;
-    let key = |n: u64| Probe { space, hash: hash_of(n), parts: &&n }.to_key().expect("a key");
-    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
-    let read = || {
-        for n in (0..rounds).flat_map(|_| 0..KEYS) {
-            memory.read(&Probe { space, hash: hash_of(n), parts: &&n }, 1, |stored, _| {
-                let value = stored.downcast::<Box<u64>>().expect("a number");
-                assert_eq!(**value, n);
-                true
-            });
-        }
-    };
-    let write = |more: u64| {
-        for n in (0..rounds).flat_map(|_| 0..KEYS).map(|n| n.wrapping_mul(more) % KEYS) {
-            let stored = Stored::new(Box::new(n)).with(life, 1, None, 1);
-            memory.table.insert(Box::new(Kept::new(&key(n), n, stored)), |kept| kept.is_of(&key(n)));
-            if n % 3 == 0 {
-                memory.table.remove(hash_of(n + 1), |kept| kept.is_of(&key(n + 1)), |_| ());
-            } else if n == KEYS - 1 {
-                memory.clear();
-            }
-        }
-    };
-    thread::scope(|scope| {
-        scope.spawn(read);
-        scope.spawn(|| write(1));
-        scope.spawn(|| write(7));
-        read();
-    });
-}
-
-#[test]
 fn entries_are_found_whatever_was_there_before() {
     let table = Table::default();
     let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
@@ -253,51 +216,99 @@ fn entries_are_found_whatever_was_there_before() {
     };
     let keys = if cfg!(miri) { 20 } else { 200 };
     for step in 1..5 {
-        for n in 0..keys {
+        // In no order, so that some that stayed have what is gone before them.
+        for n in (0..keys).map(|n| n * 37 % keys) {
             let kept = Kept::new(&key(n), n, Stored::new(n).with(life, 1, None, 1));
             let was_there = has(n);
             assert_eq!(table.insert(Box::new(kept), |kept| kept.is_of(&key(n))), !was_there, "{n}");
         }
         assert_eq!(table.len(), usize::try_from(keys).expect("a few"));
         for n in (0..keys).step_by(step) {
-            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n)), |_| ()).is_some(), "{n}");
-            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n)), |_| ()).is_none(), "{n}");
+            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n))).is_some(), "{n}");
+            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n))).is_none(), "{n}");
         }
         assert!((0..keys).all(|n| has(n) == (n % step as u64 != 0)));
+        assert!(table.used() >= table.len());
     }
-    table.clear(|_| ());
+    for n in 0..keys {
+        table.remove(n % 7, |kept| kept.is_of(&key(n)));
+    }
+    assert_eq!(table.used(), 0, "no search goes beyond where there is nothing");
+    let kept = Kept::new(&key(1), 1, Stored::new(1).with(life, 1, None, 1));
+    assert!(table.insert(Box::new(kept), |kept| kept.is_of(&key(1))));
+    table.clear();
     assert_eq!((table.len(), (0..keys).any(has)), (0, false));
 }
 
+#[cfg(feature = "metrics")]
 #[test]
-fn a_thread_may_read_at_its_very_end() {
-    /// Reads when its thread is over, before or after that has given up what it reads under.
-    struct AtTheEnd(RefCell<Option<Arc<Memory>>>);
+fn a_recorder_that_panics_breaks_nothing() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    impl Drop for AtTheEnd {
-        fn drop(&mut self) {
-            if let Some(memory) = self.0.take() {
-                for _ in 0..2 {
-                    assert_eq!(value(&memory, &key(7, "a")), Some(1));
-                }
-            }
+    use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+    /// Does so when something leaves. It has a size, or it would pass for none.
+    struct Panics(#[expect(dead_code, reason = "it has a size")] u8);
+
+    impl GaugeFn for Panics {
+        fn increment(&self, _: f64) {}
+
+        fn decrement(&self, _: f64) {
+            panic!("out of order");
+        }
+
+        fn set(&self, _: f64) {}
+    }
+
+    impl Recorder for Panics {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(Arc::new(Self(0)))
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
         }
     }
 
-    thread_local!(static AT_THE_END: AtTheEnd = const { AtTheEnd(RefCell::new(None)) });
+    let memory = memory(10);
+    let keys = ["a", "b", "c"].map(|text| key(7, text));
+    let [a, b, c] = &keys;
+    let panics = |operation: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(operation)).is_err());
+    metrics::with_local_recorder(&Panics(0), || {
+        memory.insert(a, stored(1));
+        panics(&|| memory.remove(a));
+        memory.insert(a, stored(1));
+        panics(&|| memory.clear());
+        assert_eq!((value(&memory, a), memory.len()), (NOWHERE, 0));
+        // These take turns, as what is evicted does.
+        memory.insert(a, stored(1));
+        memory.insert(b, stored(2));
+        memory.insert(c, stored(3));
+        assert_eq!((value(&memory, c), memory.len()), (Some(3), 1), "moka still tells what is to go");
+    });
+}
 
-    let memory = Arc::new(memory(10));
-    memory.insert(&key(7, "a"), stored(1));
-    for reads_first in [true, false] {
-        let memory = Arc::clone(&memory);
-        let thread = thread::spawn(move || {
-            let read = || assert_eq!(value(&memory, &key(7, "a")), Some(1));
-            if reads_first {
-                read();
-            }
-            AT_THE_END.with(|end| end.0.replace(Some(Arc::clone(&memory))));
-            read();
-        });
-        thread.join().expect("no panic");
+#[test]
+fn what_is_gone_leaves_room() {
+    let table = Table::default();
+    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
+    // In a row, so that what goes has something behind it.
+    for n in 0..if cfg!(miri) { 40 } else { 400 } {
+        let kept = Kept::new(&key(n, "a"), n, Stored::new(n).with(life, 1, None, 1));
+        assert!(table.insert(Box::new(kept), |kept| kept.number == n));
+        if n >= 5 {
+            assert!(table.remove(n - 5, |kept| kept.number == n - 5).is_some());
+        }
+        assert!(table.used() <= 12, "of sixteen slots");
     }
 }
