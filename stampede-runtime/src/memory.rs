@@ -154,6 +154,7 @@ impl fmt::Debug for Memory {
 
 impl Memory {
     pub(crate) fn new(bounds: Bounds, telemetry: Arc<Telemetry>) -> Self {
+        grace::prepare();
         let table = Arc::new(Table::default());
         let (entries, told) = (Arc::downgrade(&table), Arc::clone(&telemetry));
         let mut tokens =

@@ -3,7 +3,7 @@
 //! Of two threads, one stores, passes a light barrier and loads; the other stores, passes a heavy one and loads. Then at
 //! least one of them loads what the other has stored. On Linux, the light one costs nothing at run time: the heavy one has the
 //! system interrupt all threads of the process that run, each of which then has passed a barrier where it was. Where
-//! there is no such service, both are fences.
+//! there is no such service, or not yet, both are fences.
 
 use crate::sync::Ordering;
 use std::sync::atomic::{compiler_fence, fence};
@@ -25,13 +25,22 @@ pub(super) fn heavy() -> bool {
     !system::IS_THERE || !system::is_ready() || system::interrupt()
 }
 
-/// To be called before the first of the light ones.
-pub(super) fn prepare() {
-    system::prepare();
+/// Whether the light one is as light as it gets.
+#[cfg(all(test, not(stampede_model)))]
+pub(super) fn is_light() -> bool {
+    !system::IS_THERE || system::is_ready()
+}
+
+/// Makes the light one light. Until then it is a fence, and so is the heavy one. `then` is called when all is ready: it is
+/// given what says so, and has to see to it that none of the heavy ones stands at that moment.
+pub(super) fn prepare(then: impl FnOnce(fn()) + Send + 'static) {
+    system::prepare(then);
 }
 
 #[cfg(all(target_os = "linux", not(miri), not(all(test, stampede_model))))]
 mod system {
+    use std::thread;
+
     use crate::sync::Ordering;
     use crate::sync::plain::AtomicBool;
 
@@ -41,7 +50,7 @@ mod system {
     const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
     const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
 
-    /// Once it is, it stays so: a thread that does not know yet passes a fence, which is more.
+    /// Once it is, it stays so: a light barrier that does not know yet is a fence, which is more.
     static READY: AtomicBool = AtomicBool::new(false);
 
     fn membarrier(command: libc::c_int) -> bool {
@@ -51,15 +60,21 @@ mod system {
         result == 0
     }
 
+    /// Whoever knows loads nothing that was stored before the last of the heavy ones that did not.
     #[inline]
     pub(super) fn is_ready() -> bool {
-        READY.load(Ordering::Relaxed)
+        READY.load(Ordering::Acquire)
     }
 
-    pub(super) fn prepare() {
-        if !is_ready() && membarrier(REGISTER_PRIVATE_EXPEDITED) {
-            READY.store(true, Ordering::Relaxed);
-        }
+    /// The system takes ten milliseconds or more to get ready: they are not to be anybody's first call.
+    pub(super) fn prepare(then: impl FnOnce(fn()) + Send + 'static) {
+        let register = move || {
+            if membarrier(REGISTER_PRIVATE_EXPEDITED) {
+                then(|| READY.store(true, Ordering::Release));
+            }
+        };
+        // Without a thread, or without such a service, all barriers stay fences.
+        let _ = thread::Builder::new().name("stampede".to_owned()).spawn(register);
     }
 
     pub(super) fn interrupt() -> bool {
@@ -75,7 +90,7 @@ mod system {
         false
     }
 
-    pub(super) const fn prepare() {}
+    pub(super) fn prepare(_: impl FnOnce(fn()) + Send + 'static) {}
 
     pub(super) const fn interrupt() -> bool {
         true

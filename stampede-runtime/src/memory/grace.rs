@@ -16,6 +16,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem;
 use std::ptr::{self, NonNull};
+use std::sync::Once;
 
 use crate::aside::Holding;
 use crate::sync::plain::{AtomicBool, AtomicUsize, Mutex};
@@ -102,6 +103,19 @@ impl Drop for Tenure {
     }
 }
 
+/// To be called by whoever is going to have readers.
+pub(super) fn prepare() {
+    static ONCE: Once = Once::new();
+    // Under the lock, under which the heavy barriers are.
+    ONCE.call_once(|| {
+        barrier::prepare(|ready| {
+            let registry = REGISTRY.lock();
+            ready();
+            drop(registry);
+        });
+    });
+}
+
 /// While this lives, nothing is freed that its thread has found within it.
 #[derive(Debug)]
 pub(super) struct Section {
@@ -158,7 +172,6 @@ impl Reader {
     fn take() -> &'static Self {
         let mut registry = REGISTRY.lock();
         let reader = registry.idle.pop().unwrap_or_else(|| {
-            barrier::prepare();
             let number = registry.readers.len();
             let reader: &Self =
                 Box::leak(Box::new(Self { number, mark: AtomicUsize::new(0), told: AtomicBool::new(false) }));

@@ -222,8 +222,11 @@ impl Default for Table {
 
 impl Table {
     const SHARDS: usize = 32;
-    /// How much may be retired and not freed. To find out what can be takes a system call.
-    const UNFREED: usize = 32;
+    /// How much may be retired and not freed, in a table with a shard of so many entries. To find out what can be takes a
+    /// system call. But where few entries fill a store they are large: it is to be one of sixteen at most, more or less.
+    fn unfreed(entries: usize) -> usize {
+        (entries * Self::SHARDS / 16).clamp(1, 32)
+    }
 
     #[inline]
     fn shard(&self, hash: u64) -> &Shard {
@@ -274,6 +277,7 @@ impl Table {
         }
         // Pairs with `look`.
         let old = slots.at(place).swap(new, Ordering::AcqRel);
+        let unfreed = Self::unfreed(count.entries);
         drop(count);
         drop(section);
         let mut all = self.retired.lock();
@@ -283,7 +287,7 @@ impl Table {
             all.extend(unsafe { retired(entry_in(old)) });
         }
         all.extend(taken.take());
-        free_all(all, Self::UNFREED);
+        free_all(all, unfreed);
         is_new
     }
 
@@ -309,13 +313,14 @@ impl Table {
                 place = place.wrapping_sub(1);
             }
         }
+        let unfreed = Self::unfreed(count.entries);
         drop(count);
         drop(section);
         let mut all = self.retired.lock();
         #[expect(unsafe_code, reason = "readers may still look at it")]
         // SAFETY: it was taken out of its slot just now.
         all.extend(unsafe { retired(entry_in(old)) });
-        free_all(all, Self::UNFREED);
+        free_all(all, unfreed);
         Some(space)
     }
 

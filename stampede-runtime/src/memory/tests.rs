@@ -98,6 +98,22 @@ fn what_is_replaced_is_dropped() {
 }
 
 #[test]
+fn of_few_entries_few_are_left_to_be_dropped() {
+    let memory = memory(4);
+    let alive = Arc::new(());
+    for _ in 0..100 {
+        let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
+        memory.insert(&key(7, "a"), Stored::new(Arc::clone(&alive)).with(life, 1, None, 1));
+    }
+    let begun = std::time::Instant::now();
+    // This one, that which is stored, and one more.
+    while Arc::strong_count(&alive) > 3 {
+        assert!(begun.elapsed() < Duration::from_mins(1), "{} are left", Arc::strong_count(&alive));
+        thread::yield_now();
+    }
+}
+
+#[test]
 fn long_keys_are_kept_elsewhere_and_found() {
     let memory = memory(10);
     for len in [0, 1, Rest::SHORT - 8, Rest::SHORT - 7, 300] {
