@@ -9,8 +9,8 @@
 //!    in the token of one is to lose that of the other, and so its entry. An entry is never mistaken for the one that took
 //!    its place.
 //! 4. moka judges by how often and how recently an entry is asked for. It need only know that when something has to go, and
-//!    only what is new drives anything out. So after each new entry, each thread tells moka about its next few hits; where
-//!    nothing new comes, hits are not told. Every miss that stores something is.
+//!    only what is new drives anything out. So for each new entry, each thread tells moka of its next few hits; where nothing
+//!    new comes, hits are not told. Every miss that stores something is.
 //! 5. What a value is good for is decided by the policy, from the entry's own times; moka's clock only clears away what
 //!    nobody asks for any more.
 //! 6. What is taken out of the table is dropped when no reader is left that might look at it, on any thread that reads or
@@ -208,25 +208,23 @@ impl Memory {
             return false;
         }
         let lane = self.lanes.count(section.thread());
-        let news = self.news.load(Ordering::Relaxed);
-        if lane.told.load(Ordering::Relaxed) != news {
-            self.tell(lane, probe.hash, news);
+        let owed = self.news.load(Ordering::Relaxed) * Self::FEW;
+        if lane.told.load(Ordering::Relaxed) < owed {
+            self.tell(lane, probe.hash, owed);
         }
         true
     }
 
-    /// Tells moka of a hit, one of the few that it is told of after something new has come.
+    /// How many hits each thread tells moka of for each new entry: where at least one call in so many misses, of all.
+    const FEW: u64 = 16;
+    /// For how many new entries a thread makes up that come in a row.
+    const ROW: u64 = 1024;
+
+    /// Tells moka of a hit.
     #[cold]
-    fn tell(&self, lane: &Lane, hash: u64, news: u64) {
-        /// How many: where at least one call in so many misses, moka hears of all.
-        const FEW: u64 = 16;
-        let now = lane.telling.load(Ordering::Relaxed) + 1;
-        if now < FEW {
-            lane.telling.store(now, Ordering::Relaxed);
-        } else {
-            lane.telling.store(0, Ordering::Relaxed);
-            lane.told.store(news, Ordering::Relaxed);
-        }
+    fn tell(&self, lane: &Lane, hash: u64, owed: u64) {
+        let told = lane.told.load(Ordering::Relaxed).max(owed.saturating_sub(Self::FEW * Self::ROW));
+        lane.told.store(told + 1, Ordering::Relaxed);
         let _holding = Holding::start();
         self.tokens.get(&hash);
     }
@@ -324,10 +322,8 @@ impl Memory {
 #[repr(align(128))]
 struct Lane {
     hits: plain::AtomicU64,
-    /// Up to which new entry the thread has told moka of its hits.
+    /// How many hits the thread has told moka of, or need not any more.
     told: plain::AtomicU64,
-    /// How many it has told since.
-    telling: plain::AtomicU64,
 }
 
 #[derive(Debug)]

@@ -149,18 +149,26 @@ fn a_probe_finds_what_its_bytes_name() {
 }
 
 #[test]
-fn moka_hears_of_the_first_hits_after_something_new() {
-    let memory = memory(10);
+fn moka_hears_of_some_hits_for_each_new_entry() {
+    let memory = memory(10_000);
     let (space, _) = Space::named("hits", std::any::TypeId::of::<u64>());
-    let probe = Probe { space, hash: hash(space, &1).expect("a key"), parts: &&1 };
-    let told = || memory.lanes.0.iter().map(|lane| lane.told.load(Ordering::Relaxed)).max();
-    memory.insert(&probe.to_key().expect("a key"), stored(1));
-    for hits in 1..=40 {
-        assert!(memory.read(&probe, 1, |_, _| true));
-        assert_eq!(told(), Some(u64::from(hits >= 16)), "after {hits}");
+    let probe = |n: &'static u64| Probe { space, hash: hash(space, n).expect("a key"), parts: n };
+    let told = |hits: usize| {
+        for _ in 0..hits {
+            assert!(memory.read(&probe(&1), 1, |_, _| true));
+        }
+        memory.lanes.0.iter().map(|lane| lane.told.load(Ordering::Relaxed)).max()
+    };
+    memory.insert(&probe(&1).to_key().expect("a key"), stored(1));
+    assert_eq!((told(10), told(10)), (Some(10), Some(16)));
+    memory.insert(&probe(&1).to_key().expect("a key"), stored(2));
+    assert_eq!(told(10), Some(16), "what is replaced drives nothing out");
+    for n in 0..3 {
+        memory.insert(&key(n, "new"), stored(n));
     }
-    memory.insert(&probe.to_key().expect("a key"), stored(2));
-    assert_eq!(memory.news.load(Ordering::Relaxed), 1, "what is replaced drives nothing out");
+    assert_eq!((told(30), told(30)), (Some(46), Some(64)), "they may come in a row");
+    memory.news.fetch_add(5_000, Ordering::Relaxed);
+    assert_eq!(told(1), Some((5_004 - Memory::ROW) * Memory::FEW + 1), "and what is long past is past");
 }
 
 /// A value that tells whether it has been dropped: in the end it is, if only when others' sections are over.
