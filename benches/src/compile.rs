@@ -15,9 +15,6 @@ use std::time::Instant;
 use crate::Effort;
 use crate::harness::{Contender, Figure, Limit, Measure, Target};
 
-/// How many modules there are, with one function of each shape.
-const MODULES: usize = 50;
-
 /// The shapes of the functions: arguments and result, body, and a call.
 const SHAPES: [Shape; 4] = [
     Shape {
@@ -94,7 +91,9 @@ fn cached(attribute: &str, shape: &Shape) -> String {
 }
 
 pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
-    let workspace = generate();
+    // There is one function of each shape in each.
+    let modules = if effort.quick { 10 } else { 50 };
+    let workspace = generate(modules);
     let contender = |(name, package, _): Annotate| {
         let workspace = workspace.clone();
         Contender::new(name, move || {
@@ -106,10 +105,10 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
     vec![
         weight(),
         Measure {
-            title: "compile: 200 functions, debug",
+            title: if effort.quick { "compile: 40 functions, debug" } else { "compile: 200 functions, debug" },
             figures: ["check, s of CPU", "build, s of CPU", "build, s"].map(Figure::lower).to_vec(),
             peer: "concurrent_cached",
-            rounds: effort.rounds,
+            rounds: if effort.quick { 1 } else { effort.rounds },
             contenders: CONTENDERS.into_iter().map(contender).collect(),
             targets: vec![Target::new("E2", "stampede", 1, Limit::Ratio("cached", 1.0))],
         },
@@ -168,7 +167,7 @@ fn scratch() -> PathBuf {
 }
 
 /// Writes the crates and builds what they depend on. Where they are.
-fn generate() -> PathBuf {
+fn generate(modules: usize) -> PathBuf {
     let workspace = scratch();
     let lock = fs::read(root().join("Cargo.lock")).expect("the lock file");
     write(&workspace.join("Cargo.lock"), lock);
@@ -181,7 +180,7 @@ fn generate() -> PathBuf {
         let manifest =
             format!("[package]\nname = \"{package}\"\nedition = \"2024\"\n\n[dependencies]\n{dependencies}\n");
         write(&workspace.join(package).join("Cargo.toml"), manifest);
-        write(&source(&workspace, package), program(annotate));
+        write(&source(&workspace, package), program(annotate, modules));
     }
     for (_, package, _) in CONTENDERS {
         for command in ["check", "build"] {
@@ -192,9 +191,9 @@ fn generate() -> PathBuf {
 }
 
 /// A crate's source: modules of functions, and a `main` that calls them all.
-fn program(annotate: fn(&Shape) -> String) -> String {
+fn program(annotate: fn(&Shape) -> String, count: usize) -> String {
     let mut modules = String::new();
-    for module in 0..MODULES {
+    for module in 0..count {
         let functions = SHAPES.iter().fold(String::new(), |mut text, shape| {
             let Shape { signature, body, .. } = shape;
             let attribute = annotate(shape);
@@ -209,7 +208,7 @@ fn program(annotate: fn(&Shape) -> String) -> String {
         )
         .expect("memory");
     }
-    let calls = (0..MODULES).map(|module| format!("m{module}::calls().await")).collect::<Vec<_>>().join("\n        + ");
+    let calls = (0..count).map(|module| format!("m{module}::calls().await")).collect::<Vec<_>>().join("\n        + ");
     format!(
         "fn main() {{
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -20,7 +20,7 @@ use std::sync::Once;
 
 use crate::aside::Holding;
 use crate::sync::plain::{AtomicBool, AtomicUsize, Mutex};
-use crate::sync::{Ordering, step, thread_local};
+use crate::sync::{Ordering, thread_local};
 
 use super::barrier;
 
@@ -217,7 +217,6 @@ pub(super) fn free(retired: Vec<Retired>) {
         return;
     }
     let _holding = Holding::start();
-    step();
     // Before the barrier: whoever becomes a reader after this finds nothing of it.
     let mut registry = REGISTRY.lock();
     if !barrier::heavy() {

@@ -280,6 +280,7 @@ impl Table {
         let unfreed = Self::unfreed(count.entries);
         drop(count);
         drop(section);
+        step();
         let mut all = self.retired.lock();
         if !is_new {
             #[expect(unsafe_code, reason = "readers may still look at it")]
@@ -291,7 +292,8 @@ impl Table {
         is_new
     }
 
-    /// Takes the entry out that `is_it`, and says of which cache it was.
+    /// Takes the entry out that `is_it`, and says of which cache it was. No step of a model's: moka may call, with locks of
+    /// which that knows nothing.
     pub(super) fn remove(&self, hash: u64, is_it: impl Fn(&Kept) -> bool) -> Option<Space> {
         let shard = self.shard(hash);
         let (section, mut count) = (Section::start(), shard.count.lock());
@@ -328,7 +330,9 @@ impl Table {
     pub(super) fn clear(&self) -> Vec<Space> {
         let mut spaces = Vec::new();
         for shard in &*self.shards {
-            free(shard.clear(&mut spaces));
+            let retired = shard.clear(&mut spaces);
+            step();
+            free(retired);
         }
         self.flush();
         spaces
@@ -363,6 +367,7 @@ impl Table {
 
     /// Frees what has been taken out, as soon as that can be.
     pub(super) fn flush(&self) {
+        step();
         free_all(self.retired.lock(), 1);
     }
 }
