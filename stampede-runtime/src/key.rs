@@ -91,6 +91,9 @@ impl Hasher for Given {
 }
 
 /// What a table of keys can be asked for: a key, or whatever key has this hash.
+///
+/// A hash is equal to each of its keys, which are not equal to each other. So it may only be asked for: a table that had one
+/// among its keys would not know what to make of the others.
 pub(crate) trait Sought {
     fn hash(&self) -> u64;
 

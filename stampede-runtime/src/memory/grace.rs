@@ -11,6 +11,8 @@
 //!    changed.
 //! 5. To read the marks and to leave something to others is one step, under the lock. It is taken last; nothing is freed
 //!    under it, for that may run code of the user's.
+//! 6. The light barrier becomes light under that lock. So those of before have fences on both sides, and who passes a light one
+//!    finds nothing that was retired before.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
