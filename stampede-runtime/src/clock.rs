@@ -7,13 +7,21 @@
 //!
 //! There is a coarse clock on Linux. Elsewhere, and with the feature `test-util` (time is tokio's), it never says anything.
 
+use std::time::Duration;
+
+use once_cell::sync::Lazy;
 use tokio::time::Instant;
+
+use crate::policy::{after, nanos};
 
 /// A time on the coarse clock, less the margin: as long as it is yet to come, so is the time that it was made of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Surely(u64);
+pub(crate) struct Surely(pub(crate) u64);
 
 impl Surely {
+    /// Of no time is it certain.
+    pub(crate) const NEVER: Self = Self(0);
+
     pub(crate) fn before(then: Instant) -> Self {
         Self(coarse::until(then))
     }
@@ -22,6 +30,39 @@ impl Surely {
     #[inline]
     pub(crate) fn is_to_come(self) -> bool {
         coarse::now() < self.0
+    }
+}
+
+/// A time in eight bytes: nanoseconds since some moment. Of two times, the later one is the larger number. Those beyond some
+/// centuries, past or to come, are those centuries away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(pub(crate) u64);
+
+impl Moment {
+    /// Before all that a process can reckon with.
+    pub(crate) const MIN: Self = Self(0);
+    const ORIGIN: u64 = 1 << 63;
+
+    fn origin() -> Instant {
+        static ORIGIN: Lazy<Instant> = Lazy::new(Instant::now);
+        *ORIGIN
+    }
+
+    pub(crate) fn of(then: Instant) -> Self {
+        let origin = Self::origin();
+        let after = nanos(then.saturating_duration_since(origin));
+        Self(Self::ORIGIN.saturating_add(after).saturating_sub(nanos(origin.saturating_duration_since(then))))
+    }
+}
+
+impl From<Moment> for Instant {
+    fn from(Moment(then): Moment) -> Self {
+        let origin = Moment::origin();
+        match then.checked_sub(Moment::ORIGIN) {
+            Some(since) => after(origin, Duration::from_nanos(since)),
+            // It has been one before.
+            None => origin.checked_sub(Duration::from_nanos(Moment::ORIGIN - then)).unwrap_or(origin),
+        }
     }
 }
 
@@ -96,7 +137,16 @@ mod coarse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn a_moment_is_the_time_that_it_was_made_of() {
+        let (now, span) = (Instant::now(), Duration::from_nanos(1_234_567_891));
+        for time in [now - span, now, now + span, now + span * 1_000_000] {
+            assert_eq!(Instant::from(Moment::of(time)), time);
+        }
+        assert!(Moment::MIN.0 < Moment::of(now - span).0);
+        assert!(Moment::of(now - span).0 < Moment::of(now).0 && Moment::of(now).0 < Moment::of(now + span).0);
+    }
 
     #[test]
     fn a_time_is_to_come_until_it_comes() {

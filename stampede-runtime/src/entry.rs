@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::call::{Id, warn_about_key};
 use crate::key::{Key, encode};
-use crate::memory::{AnyStored, Stored};
+use crate::memory::{AnyStored, Stored, Verdict};
 use crate::policy::{Lifetime, Options, Rules, Terms, Weight};
 use crate::random;
 use crate::remote::{Away, Order, Reading, Told};
@@ -145,18 +145,17 @@ impl<V> Entry<V> {
             // What was is voided, and nothing takes its place.
             return self.void();
         }
-        let mut value = Stored::new(value);
-        if let Some(away) = &self.away {
-            value = value.marked(away.remote.mark());
-        }
+        let value = Stored::new(value);
+        let mark = self.away.as_ref().map(|away| away.remote.mark());
         let weight = self.weight.of(&value);
         // How long a run would have taken is not known, so `xfetch` leaves this value alone.
         let life = Lifetime::starting(Instant::now(), self.terms.ttl, &self.terms, Duration::ZERO, random::unit);
         let bearing = self.tags.bearing(self.store.tags());
-        let stored: Arc<AnyStored> = value.with(life, self.store.epoch(), bearing, weight);
+        let verdict = Verdict { life, epoch: self.store.epoch(), bearing, weight, mark };
+        let stored: Arc<AnyStored> = value.with(&key, verdict);
         let put = {
             let (key, store, stored) = (Arc::clone(&key), self.store.clone(), Arc::clone(&stored));
-            move || store.flights().supersede(&key, || store.keep(&key, stored))
+            move || store.flights().supersede(&key, || store.keep(stored))
         };
         let order = || self.away.as_ref().map(|away| away.put(Arc::clone(&stored)));
         // What was loaded meanwhile is void; and if others have voided our value meanwhile, it stays so.

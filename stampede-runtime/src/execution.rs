@@ -14,7 +14,7 @@ use tracing::Span;
 use crate::context::{self, InRun, Within};
 use crate::flight::{Flight, Outcome, Runner};
 use crate::key::space_of;
-use crate::memory::{AnyStored, Stored};
+use crate::memory::{AnyStored, Stored, Verdict};
 use crate::output::{Output, Packed};
 use crate::policy::{Lifetime, Report, Rules};
 use crate::random;
@@ -204,8 +204,7 @@ fn judge_value(mut value: Arc<AnyStored>, runner: &Runner, plan: &mut Plan, run_
     let bearing = runner.run.bearing(runner.flight.bearing.clone());
     // Nobody else has it yet.
     if let Some(value) = Arc::get_mut(&mut value) {
-        value.judged(life, runner.flight.epoch, bearing, weight);
-        value.mark(mark);
+        value.judged(&runner.run.key, Verdict { life, epoch: runner.flight.epoch, bearing, weight, mark });
     }
     let result = Some(if refused { RunResult::NoCache } else { RunResult::Ok });
     let kept = stores.then(|| Arc::clone(&value));
@@ -220,8 +219,8 @@ fn judge_error(error: AnyError, runner: &Runner, plan: &Plan) -> Ended {
         return Done::failed(Outcome::Error(error), RunResult::Error, None);
     }
     let life = Lifetime::plain(Instant::now(), ttl);
-    let kept: Arc<AnyStored> =
-        Stored::new(error.shared()).with(life, runner.flight.epoch, runner.flight.bearing.clone(), 1);
+    let verdict = Verdict { bearing: runner.flight.bearing.clone(), ..Verdict::plain(life, runner.flight.epoch) };
+    let kept: Arc<AnyStored> = Stored::new(error.shared()).with(&runner.run.key, verdict);
     Done::failed(Outcome::Stored(Arc::clone(&kept)), RunResult::Error, Some(kept))
 }
 
@@ -307,7 +306,7 @@ fn finish(runner: Runner, plan: &mut Plan, ended: Ended) {
         if let Some(kept) = &kept
             && !old_stays
         {
-            store.keep(&run.key, Arc::clone(kept));
+            store.keep(Arc::clone(kept));
             is_kept = true;
         }
     };

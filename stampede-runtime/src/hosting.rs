@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::call::Id;
 use crate::context;
 use crate::key::{Probe, encode, hash};
-use crate::memory::Stored;
+use crate::memory::{Stored, Verdict};
 use crate::output::Seen;
 use crate::policy::{Age, Lifetime, Mode, Options};
 use crate::random;
@@ -140,8 +140,8 @@ pub fn put_unless_voided<V: Value, X, K: Serialize + ?Sized>(
     let bearing =
         cache.options.rules.tags.bearing(store.tags()).map(|bearing| Box::new(bearing.dated(hosted.tags_valid_at)));
     let bearing = hosted.run.bearing(bearing);
-    let stored = value.with(life, fence.epoch, bearing, weight);
-    store.flights().unless_voided(&key, fence.voided, || store.keep(&key, stored));
+    let stored = value.with(&key, Verdict { life, epoch: fence.epoch, bearing, weight, mark: None });
+    store.flights().unless_voided(&key, fence.voided, || store.keep(stored));
 }
 
 /// The run whose body is being polled: what has been said about its result, and what becomes of it afterwards.
@@ -256,7 +256,7 @@ impl Hosted {
             let terms = self.run.windows(&options.rules.terms);
             let life = Lifetime::starting(Instant::now(), ttl, &terms, Duration::ZERO, random::unit);
             let renewed = stored.renewed(value.clone(), life, weight);
-            store.keep(key, Arc::clone(&renewed) as _);
+            store.keep(Arc::clone(&renewed) as _);
             drop(locked);
             if let Some(load) = load {
                 load.send(renewed, store.clone(), Arc::clone(key));

@@ -1,6 +1,6 @@
 //! Keys: what a call is about, as bytes.
 //!
-//! A key is its hash, the identity of its cache (eight bytes each, see [`crate::space`]) and the serialized parts, encoded
+//! A key is its hash (eight bytes), the identity of its cache (four, see [`crate::space`]) and the serialized parts, encoded
 //! with bincode and marked so that different values have different bytes:
 //!
 //! 1. Every value is preceded by a byte for its kind, so `1u8`, `1u64`, `'\x01'`, `true` and `Some(1)` differ, and so do
@@ -43,8 +43,10 @@ use self::encoding::{KeySerializer, Kind, Leaf, Sink, length};
 /// The bytes of a key, shared by whoever holds them: its hash, its cache, its parts.
 pub(crate) type Key = Arc<[u8]>;
 
-/// How long hash and cache are, with which a key begins.
-const WORD: usize = 8;
+/// How long the hash is that a key begins with.
+const HASH: usize = size_of::<u64>();
+/// How long that and the cache are.
+const HEAD: usize = HASH + size_of::<Space>();
 
 /// Keys up to this many bytes are built without touching the heap.
 const INLINE: usize = 192;
@@ -56,12 +58,12 @@ pub(crate) fn hash_of(key: &[u8]) -> u64 {
 
 /// What follows the hash.
 pub(crate) fn rest_of(key: &[u8]) -> &[u8] {
-    key.get(WORD..).unwrap_or_default()
+    key.get(HASH..).unwrap_or_default()
 }
 
 /// What follows hash and cache.
 pub(crate) fn parts_of(key: &[u8]) -> &[u8] {
-    key.get(2 * WORD..).unwrap_or_default()
+    key.get(HEAD..).unwrap_or_default()
 }
 
 /// Builds tables of what bears its hash already.
@@ -144,7 +146,7 @@ impl Borrow<dyn Sought> for Key {
 
 /// The cache that a key belongs to.
 pub(crate) fn space_of(key: &[u8]) -> Option<Space> {
-    key.get(WORD..)?.first_chunk().map(|bytes| Space::from_bytes(*bytes))
+    key.get(HASH..)?.first_chunk().map(|bytes| Space::from_bytes(*bytes))
 }
 
 /// What is asked for: a key that has been hashed, and need not be built before it turns out to be new.
@@ -236,7 +238,7 @@ impl Hashing {
         let (seed, stride, shared) = &*SEEDS;
         // The seeds of caches are far apart. A hasher takes in a number by an exclusive or: with neighbouring seeds, one
         // cache's 1 would have the hash of the next one's 2.
-        let seed = seed.wrapping_add(u64::from_le_bytes(space.to_bytes()).wrapping_mul(*stride));
+        let seed = seed.wrapping_add(space.number().wrapping_mul(*stride));
         Self { hasher: FoldHasher::with_seed(seed, shared), has_begun: false }
     }
 }
@@ -325,15 +327,16 @@ impl Sink for Comparing<'_> {
 
     #[inline]
     fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
-        match self.rest.split_first_chunk::<9>() {
-            Some(([first, len @ ..], rest))
-                if *first == kind as u8 && *len == length(bytes) && rest.len() >= bytes.len() =>
-            {
-                let (head, rest) = rest.split_at(bytes.len());
+        let rest = match self.rest {
+            [first, rest @ ..] if *first == kind as u8 => length(bytes, |len| rest.strip_prefix(len)),
+            _ => None,
+        };
+        match rest.and_then(|rest| rest.split_at_checked(bytes.len())) {
+            Some((head, rest)) => {
                 self.rest = rest;
                 self.has_diverged |= !is_same(head, bytes);
             }
-            _ => self.diverge(),
+            None => self.diverge(),
         }
         Ok(())
     }
@@ -415,7 +418,10 @@ impl Sink for Built {
     }
 
     fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
-        self.put((kind as u8, bytes))
+        self.put(kind as u8)?;
+        length(bytes, |len| self.push(len));
+        self.push(bytes);
+        Ok(())
     }
 
     fn raw(&mut self, bytes: &[u8]) -> Result<(), KeyError> {

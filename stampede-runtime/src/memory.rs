@@ -7,12 +7,12 @@
 //!    is no entry without a token, except for the moments between.
 //! 3. A token is kept by the hash of its entry's key, and names the entry by number. Two keys of one hash take turns: to hand
 //!    in the token of one is to lose that of the other, and so its entry. An entry is never mistaken for the one that took
-//!    its place.
+//!    its place. (The numbers begin anew after some billions. Who then went by an old one would lose a value, no more.)
 //! 4. moka judges by how often and how recently an entry is asked for. It need only know that when something has to go, and
 //!    only what is new drives anything out. So for each new entry, each thread tells moka of its next few hits; where nothing
 //!    new comes, hits are not told. Every miss that stores something is.
-//! 5. What a value is good for is decided by the policy, from the entry's own times; moka's clock only clears away what
-//!    nobody asks for any more.
+//! 5. What a value is good for is decided by the policy, from its own times. moka knows nothing of time: each entry that is
+//!    handed in clears away another one that is over, if there is one where it looks.
 //! 6. What is taken out of the table is dropped when no reader is left that might look at it, on any thread that reads or
 //!    writes here or in another store; and there, like all that moka drops, not before the locks in force are released: see
 //!    [`grace`] and [`crate::aside`].
@@ -31,21 +31,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::Expiry;
 use moka::notification::RemovalCause;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
 use crate::aside::Holding;
-use crate::key::{ByHash, Key, Probe, hash_of, parts_of, space_of};
+use crate::key::{ByHash, Probe, hash_of};
 use crate::policy::after;
-use crate::space::Space;
-use crate::sync::{AtomicU64, Ordering, plain, step};
+use crate::sync::{Ordering, plain, step};
 use crate::telemetry::Telemetry;
 
 use self::grace::Section;
-use self::stored::Glance;
-pub(crate) use self::stored::{AnyStored, Stored};
+use self::stored::Head;
+pub(crate) use self::stored::{AnyStored, Stored, Verdict};
+pub(crate) use self::table::Entry;
 use self::table::Table;
 
 /// How much a memory tier holds.
@@ -78,72 +78,17 @@ pub(crate) struct Memory {
     bounds: Bounds,
     lanes: Lanes,
     /// How many entries have been handed in: the number of the last one.
-    entries: AtomicU64,
+    entries: plain::AtomicU32,
     /// How many of them were new.
     news: plain::AtomicU64,
     telemetry: Arc<Telemetry>,
 }
 
-/// An entry in the table.
-#[repr(align(16))]
-struct Kept {
-    hash: u64,
-    space: Space,
-    parts: Rest,
-    /// What tells it from others of its key.
-    number: u64,
-    glance: Glance,
-    stored: Arc<AnyStored>,
-}
-
-impl Kept {
-    fn new(key: &Key, number: u64, stored: Arc<AnyStored>) -> Self {
-        let space = space_of(key).unwrap_or(Space::NONE);
-        Self { hash: hash_of(key), space, parts: Rest::of(key), number, glance: stored.glance(), stored }
-    }
-
-    /// Whether it is of this key.
-    fn is_of(&self, key: &[u8]) -> bool {
-        self.hash == hash_of(key) && Some(self.space) == space_of(key) && self.parts.as_bytes() == parts_of(key)
-    }
-}
-
-/// The parts of a key. In place where they are short, as they mostly are: there is nowhere else to look then.
-enum Rest {
-    Short(u8, [u8; Self::SHORT]),
-    Long(Key),
-}
-
-impl Rest {
-    const SHORT: usize = 38;
-
-    fn of(key: &Key) -> Self {
-        let rest = parts_of(key);
-        let mut short = [0; Self::SHORT];
-        match (u8::try_from(rest.len()), short.get_mut(..rest.len())) {
-            (Ok(len), Some(room)) => {
-                room.copy_from_slice(rest);
-                Self::Short(len, short)
-            }
-            _ => Self::Long(Arc::clone(key)),
-        }
-    }
-
-    #[inline]
-    fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Short(len, bytes) => bytes.get(..(*len).into()).unwrap_or_default(),
-            Self::Long(key) => parts_of(key),
-        }
-    }
-}
-
 /// What moka holds for an entry.
 #[derive(Clone, Copy)]
 struct Token {
-    number: u64,
+    number: u32,
     cost: u32,
-    dead_at: Instant,
 }
 
 impl fmt::Debug for Memory {
@@ -162,30 +107,23 @@ impl Memory {
                 if let Some(table) = entries.upgrade() {
                     // No step of a model's: moka holds locks here that it knows nothing of.
                     let Token { number, .. } = token;
-                    let cause = match cause {
-                        RemovalCause::Size => Some("size"),
-                        RemovalCause::Expired => Some("expired"),
-                        RemovalCause::Explicit | RemovalCause::Replaced => None,
-                    };
-                    if let Some(space) = table.remove(*hash, |kept| kept.number == number) {
+                    let cause = (cause == RemovalCause::Size).then_some("size");
+                    let is_it = |entry: &Head| entry.number.load(Ordering::Relaxed) == number;
+                    if let Some(gone) = table.remove(*hash, is_it) {
                         // Of a listener that has panicked moka asks no more, and no entry would go.
-                        let _ = catch_unwind(AssertUnwindSafe(|| told.left(Some(space), cause)));
+                        let _ = catch_unwind(AssertUnwindSafe(|| told.left(Some(gone.space), cause)));
                     }
                 }
             });
         if bounds.weight.is_some() {
             tokens = tokens.weigher(|_, token: &Token| token.cost);
         }
-        // A paused clock and moka's own would disagree about what is over.
-        if !cfg!(feature = "test-util") {
-            tokens = tokens.expire_after(WhenDead);
-        }
         Self {
             table,
             tokens: tokens.build_with_hasher(ByHash::default()),
             bounds,
             lanes: Lanes::default(),
-            entries: AtomicU64::new(0),
+            entries: plain::AtomicU32::new(0),
             news: plain::AtomicU64::new(0),
             telemetry,
         }
@@ -200,11 +138,11 @@ impl Memory {
     /// it is meanwhile. `look` says whether it is a hit; so does this.
     #[expect(clippy::inline_always, reason = "there is one caller")]
     #[inline(always)]
-    pub(crate) fn read(&self, probe: &Probe<'_>, epoch: u64, look: impl FnOnce(&Arc<AnyStored>, bool) -> bool) -> bool {
+    pub(crate) fn read(&self, probe: &Probe<'_>, epoch: u64, look: impl FnOnce(Entry<'_>, bool) -> bool) -> bool {
         let section = Section::start();
-        let kept = self.table.find(&section, probe.hash, |kept| probe.is(kept.space, kept.parts.as_bytes()));
-        let Some(kept) = kept else { return false };
-        if !look(&kept.stored, kept.glance.is_fresh(epoch)) {
+        let entry = self.table.find(&section, probe.hash, |entry| probe.is(entry.space, entry.parts.as_bytes()));
+        let Some(entry) = entry else { return false };
+        if !look(entry, entry.is_fresh(epoch)) {
             return false;
         }
         let lane = self.lanes.count(section.thread());
@@ -236,20 +174,25 @@ impl Memory {
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Arc<AnyStored>> {
         let section = Section::start();
-        self.table.find(&section, hash_of(key), |kept| kept.is_of(key)).map(|kept| Arc::clone(&kept.stored))
+        self.find(&section, key).map(Entry::share)
     }
 
-    pub(crate) fn insert(&self, key: &Key, stored: Arc<AnyStored>) {
+    fn find<'s>(&'s self, section: &'s Section, key: &[u8]) -> Option<Entry<'s>> {
+        self.table.find(section, hash_of(key), |entry| entry.is_of(key))
+    }
+
+    /// Stores a value under its key.
+    pub(crate) fn insert(&self, stored: Arc<AnyStored>) {
         // What is for the remote tier alone.
         if self.holds_nothing() {
             return;
         }
         let _holding = Holding::start();
-        let hash = hash_of(key);
-        let number = self.entries.fetch_add(1, Ordering::Relaxed) + 1;
-        let token = Token { number, cost: self.bounds.cost(stored.weight), dead_at: stored.life.dead_at() };
-        let space = space_of(key);
-        let is_new = self.table.insert(Box::new(Kept::new(key, number, stored)), |kept| kept.is_of(key));
+        let Head { hash, space, .. } = *stored.head();
+        let number = self.entries.fetch_add(1, Ordering::Relaxed);
+        stored.head().number.store(number, Ordering::Relaxed);
+        let token = Token { number, cost: self.bounds.cost(stored.head().weight()) };
+        let is_new = self.table.insert(stored);
         step();
         if is_new {
             self.news.fetch_add(1, Ordering::Relaxed);
@@ -258,18 +201,32 @@ impl Memory {
         }
         self.tokens.insert(hash, token);
         if is_new {
-            self.telemetry.entered(space);
+            self.telemetry.entered(Some(space));
+        }
+        self.clear_next(hash);
+    }
+
+    /// Lets go of an entry that is over, if it is the next one's turn.
+    fn clear_next(&self, hash: u64) {
+        if let Some(gone) = self.table.clear_next(hash, Instant::now()) {
+            step();
+            // Unless there is another entry by now.
+            self.tokens.entry(gone.hash).and_compute_with(|token| match token {
+                Some(token) if token.value().number == gone.number => Op::Remove,
+                _ => Op::Nop,
+            });
+            self.telemetry.left(Some(gone.space), Some("expired"));
         }
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
         let _holding = Holding::start();
-        if let Some(space) = self.table.remove(hash_of(key), |kept| kept.is_of(key)) {
+        if let Some(gone) = self.table.remove(hash_of(key), |entry| entry.is_of(key)) {
             step();
             self.tokens.invalidate(&hash_of(key));
             // What is voided by hand is to be dropped before long.
             self.table.flush();
-            self.telemetry.left(Some(space), None);
+            self.telemetry.left(Some(gone.space), None);
         }
     }
 
@@ -282,10 +239,10 @@ impl Memory {
 
     /// Keeps refreshes of the value that is stored under a key away for this long. Says whether there is one.
     pub(crate) fn put_off(&self, key: &[u8], retry_after: Duration) -> bool {
-        let now = Instant::now();
-        let value = self.get(key).filter(|stored| !stored.is_error() && now < stored.life.dead_at());
-        if let Some(stored) = &value {
-            stored.put_off(after(now, retry_after));
+        let (now, section) = (Instant::now(), Section::start());
+        let value = self.find(&section, key).filter(|entry| !entry.stored().is_error() && !entry.is_over(now));
+        if let Some(entry) = &value {
+            entry.put_off(after(now, retry_after));
         }
         value.is_some()
     }
@@ -293,10 +250,9 @@ impl Memory {
     /// Ends the TTL of what is stored under a key.
     pub(crate) fn expire(&self, key: &[u8]) {
         let section = Section::start();
-        if let Some(kept) = self.table.find(&section, hash_of(key), |kept| kept.is_of(key)) {
+        if let Some(entry) = self.find(&section, key) {
             step();
-            kept.stored.expire(Instant::now());
-            kept.glance.close();
+            entry.expire(Instant::now());
         }
     }
 
@@ -355,30 +311,5 @@ impl Lanes {
 impl Default for Lanes {
     fn default() -> Self {
         Self((0..Self::OWN + Self::SHARED).map(|_| Lane::default()).collect())
-    }
-}
-
-/// Tells moka when a value is of no more use.
-struct WhenDead;
-
-impl WhenDead {
-    fn remaining(token: &Token) -> Duration {
-        token.dead_at.saturating_duration_since(Instant::now())
-    }
-}
-
-impl Expiry<u64, Token> for WhenDead {
-    fn expire_after_create(&self, _: &u64, token: &Token, _: std::time::Instant) -> Option<Duration> {
-        Some(Self::remaining(token))
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &u64,
-        token: &Token,
-        _: std::time::Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(Self::remaining(token))
     }
 }

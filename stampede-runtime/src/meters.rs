@@ -65,7 +65,7 @@ impl Meters {
     #[inline]
     pub(crate) fn of(&self, space: Space) -> Option<&CacheMeters> {
         let mut chunk = &self.0;
-        let mut number = space.number();
+        let mut number = usize::try_from(space.number()).unwrap_or_default();
         while number >= Chunk::SIZE {
             chunk = chunk.next.get_or_init(Box::default);
             number -= Chunk::SIZE;

@@ -16,20 +16,20 @@ static NAMES: Lazy<Mutex<HashMap<Space, &'static str>>> = Lazy::new(Mutex::defau
 
 /// The number of a cache in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Space(u64);
+pub(crate) struct Space(u32);
 
 impl Space {
     /// That of no cache.
     pub(crate) const NONE: Self = Self(0);
 
-    pub(crate) fn from_bytes(bytes: [u8; 8]) -> Self {
-        Self(u64::from_le_bytes(bytes))
+    pub(crate) fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
+        Self(u32::from_le_bytes(bytes))
     }
 
-    /// Its number in this process: from 0, in the order of their first use.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn number(self) -> usize {
-        usize::try_from(self.0).unwrap_or_default()
+    /// Its number in this process: in the order of their first use.
+    #[inline]
+    pub(crate) fn number(self) -> u64 {
+        self.0.into()
     }
 
     /// What people call the cache.
@@ -37,7 +37,7 @@ impl Space {
         NAMES.lock().get(&self).copied().unwrap_or_default()
     }
 
-    pub(crate) fn to_bytes(self) -> [u8; 8] {
+    pub(crate) fn to_bytes(self) -> [u8; size_of::<Self>()] {
         self.0.to_le_bytes()
     }
 
@@ -69,7 +69,9 @@ impl Known {
         if let Some(space) = instantiations.get(types) {
             return (*space, name);
         }
-        let space = Space(COUNT.fetch_add(1, Ordering::Relaxed));
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let Ok(number) = u32::try_from(number) else { unreachable!("for so many caches there is no memory") };
+        let space = Space(number);
         instantiations.insert(types.into(), space);
         (space, name)
     }

@@ -16,8 +16,8 @@ use crate::breaker::Breakers;
 use crate::context::{self, InStore, Within};
 use crate::event::Event;
 use crate::flights::Flights;
-use crate::key::{Key, Probe};
-use crate::memory::{AnyStored, Bounds, Memory};
+use crate::key::Probe;
+use crate::memory::{AnyStored, Bounds, Entry, Memory};
 use crate::output::Seen;
 use crate::policy::Age;
 use crate::remote::{Order, Remote, Told};
@@ -292,8 +292,9 @@ impl Store {
             return false;
         }
         let epoch = epoch.load(Ordering::SeqCst);
-        let is_hit = memory.read(probe, epoch, |stored, is_fresh| {
-            is_fresh && self.is_taken(probe, stored, take) || self.look_closely(probe, stored, epoch, take, found)
+        let is_hit = memory.read(probe, epoch, |entry, is_fresh| {
+            is_fresh && self.is_taken(probe, entry.stored(), take)
+                || self.look_closely(probe, entry, epoch, take, found)
         });
         if is_hit {
             // Counted by the memory.
@@ -325,15 +326,15 @@ impl Store {
     fn look_closely(
         &self,
         probe: &Probe<'_>,
-        stored: &Arc<AnyStored>,
+        entry: Entry<'_>,
         epoch: u64,
         take: &mut dyn FnMut(Seen<'_>) -> bool,
         found: &mut Found,
     ) -> bool {
-        let age = self.age(stored, epoch);
-        let is_hit = age == Age::Fresh && self.is_taken(probe, stored, take);
+        let age = self.age(entry.stored(), epoch);
+        let is_hit = age == Age::Fresh && self.is_taken(probe, entry.stored(), take);
         if !is_hit && age != Age::Dead {
-            *found = Some((Arc::clone(stored), age));
+            *found = Some((entry.share(), age));
         }
         is_hit
     }
@@ -395,8 +396,9 @@ impl Store {
         drop(locked);
     }
 
-    pub(crate) fn keep(&self, key: &Key, stored: Arc<AnyStored>) {
-        self.inner.memory.insert(key, stored);
+    /// Stores a value under its key.
+    pub(crate) fn keep(&self, stored: Arc<AnyStored>) {
+        self.inner.memory.insert(stored);
     }
 
     /// Keeps refreshes of the value that is stored away for this long. Says whether there is one.

@@ -19,7 +19,7 @@ pub(crate) mod plain {
     use std::sync::{self, PoisonError};
 
     pub(crate) use std::sync::MutexGuard;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
     /// A mutex without poisoning. The only code of the user that runs under one is the copying of an error for those who
     /// wait, which changes nothing that is locked; so a panic leaves nothing half done, and need not become everybody's.

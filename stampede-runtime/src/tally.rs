@@ -108,7 +108,7 @@ impl Tally {
             return None;
         }
         let (stored, age) = self.store.look_up(key)?;
-        if !stored.is(kind.value) || !policy::makes_up(age, mode, refreshes, &stored.life) {
+        if !stored.is(kind.value) || !policy::makes_up(age, mode, refreshes, &stored.life()) {
             return None;
         }
         self.took(if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale });

@@ -43,7 +43,7 @@ use tokio::time::Instant;
 pub(crate) use self::bounded::Bounded;
 use super::{Arrival, Flight, Outcome, Phase, Runner, Waiter};
 use crate::flights::{Admission, Flights, Request};
-use crate::memory::Stored;
+use crate::memory::{Stored, Verdict};
 use crate::policy::Lifetime;
 use crate::run::Run;
 use crate::stats::RunResult;
@@ -336,7 +336,7 @@ impl World {
         assert!(admitted.committed || !was_current, "a current flight has not committed");
         drop(notes);
         let life = Lifetime::plain(Instant::now(), Duration::ZERO);
-        closed.settle(Outcome::Stored(Stored::new(answer).with(life, epoch, None, 1)));
+        closed.settle(Outcome::Stored(Stored::new(answer).with(&run.key, Verdict::plain(life, epoch))));
     }
 
     /// All parties are gone.

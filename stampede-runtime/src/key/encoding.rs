@@ -97,9 +97,17 @@ leaves! {
     f32 = v => v.to_bits(), f64 = v => v.to_bits(),
 }
 
-/// How long a run is, as a key tells.
-pub(super) fn length(bytes: &[u8]) -> [u8; 8] {
-    (bytes.len() as u64).to_le_bytes()
+/// How long a run is, as a key tells: in one byte if that will do, or else in one that says so and eight more.
+#[inline]
+pub(super) fn length<T>(bytes: &[u8], tell: impl FnOnce(&[u8]) -> T) -> T {
+    match u8::try_from(bytes.len()) {
+        Ok(len) if len < u8::MAX => tell(&[len]),
+        _ => {
+            let mut long = [u8::MAX; 9];
+            long[1..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+            tell(&long)
+        }
+    }
 }
 
 /// No UTF-8 text contains this byte.
@@ -113,7 +121,7 @@ impl<S: Sink> KeySerializer<'_, S> {
     fn variant(&mut self, kind: Kind, name: &str, index: u32, variant: &str) -> Result<(), KeyError> {
         self.sink.run(kind, name.as_bytes())?;
         self.sink.raw(&index.to_le_bytes())?;
-        self.sink.raw(&length(variant.as_bytes()))?;
+        length(variant.as_bytes(), |len| self.sink.raw(len))?;
         self.sink.raw(variant.as_bytes())
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 
-fn space(number: u64) -> Space {
+fn space(number: u32) -> Space {
     Space::from_bytes(number.to_le_bytes())
 }
 

@@ -37,26 +37,37 @@ pub(super) struct Retired {
 unsafe impl Send for Retired {}
 
 impl Retired {
+    /// What `free` frees.
+    ///
+    /// # Safety
+    ///
+    /// To free it on any thread is sound once nobody looks at it any more: so this is given to [`free`](self::free) after it
+    /// has become impossible to find. Nobody else frees it.
+    #[expect(unsafe_code, reason = "what readers look at is not owned by them")]
+    pub(super) unsafe fn new(at: NonNull<()>, free: unsafe fn(NonNull<()>)) -> Self {
+        Self { at, free }
+    }
+
     /// What once was a box.
     ///
     /// # Safety
     ///
-    /// The pointer is from `Box::into_raw`. Nobody else makes a box of it again, and when this is dropped, nobody looks at it
-    /// any more: it is given to [`free`] after it has become impossible to find.
+    /// The pointer is from `Box::into_raw`, and what there is to [`new`](Self::new).
     #[expect(unsafe_code, reason = "what readers look at is not owned by them")]
-    pub(super) unsafe fn new<T: Send>(at: NonNull<T>) -> Self {
+    pub(super) unsafe fn boxed<T: Send>(at: NonNull<T>) -> Self {
         unsafe fn free<T>(at: NonNull<()>) {
-            // SAFETY: by the contract of `new`, of the same type, and this is the only box that is made of it.
+            // SAFETY: by the contract of `boxed`, of the same type, and this is the only box that is made of it.
             drop(unsafe { Box::from_raw(at.cast::<T>().as_ptr()) });
         }
-        Self { at: at.cast(), free: free::<T> }
+        // SAFETY: see `free`, and the contract of this.
+        unsafe { Self::new(at.cast(), free::<T>) }
     }
 }
 
 impl Drop for Retired {
     fn drop(&mut self) {
         #[expect(unsafe_code, reason = "see `new`")]
-        // SAFETY: by the contract of `new`, for the type that it was made with; this happens once.
+        // SAFETY: by the contract of `new`; this happens once.
         unsafe {
             (self.free)(self.at);
         }

@@ -12,7 +12,7 @@ use shuttle::scheduler::{RandomScheduler, Scheduler};
 use shuttle::{Config, Runner, thread};
 use tokio::time::Instant;
 
-use super::{Bounds, Memory, Stored};
+use super::{Bounds, Entry, Memory, Stored, Verdict};
 use crate::flight::Bounded;
 use crate::flights::Flights;
 use crate::key::{Key, Probe, encode, hash};
@@ -42,7 +42,7 @@ impl World {
             memory: Memory::new(Bounds { entries: 10, weight: None }, std::sync::Arc::default()),
             flights: Flights::new(|_, _| false),
             epoch: AtomicU64::new(1),
-            space: Space::from_bytes([1; 8]),
+            space: Space::from_bytes([1; 4]),
             versions: Mutex::default(),
         };
         world.put(0);
@@ -72,8 +72,8 @@ impl World {
             self.change(key, |version| {
                 let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
                 let value = Value { key, version, alive: Arc::new(()) };
-                let stored = Stored::new(value).with(life, self.epoch.load(Ordering::SeqCst), None, 1);
-                self.memory.insert(&bytes, stored);
+                let verdict = Verdict::plain(life, self.epoch.load(Ordering::SeqCst));
+                self.memory.insert(Stored::new(value).with(&bytes, verdict));
             });
         });
     }
@@ -111,8 +111,8 @@ impl World {
             let oldest = self.versions.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(key == 1)].1;
             let probe = Probe { space: self.space, hash: hash(self.space, &key).expect("a key"), parts: &&key };
             let epoch = self.epoch.load(Ordering::SeqCst);
-            let look = |stored: &Arc<super::AnyStored>, is_fresh: bool| {
-                let tags = &self.flights.tags;
+            let look = |entry: Entry<'_>, is_fresh: bool| {
+                let (stored, tags) = (entry.stored(), &self.flights.tags);
                 let is_fresh = is_fresh || stored.age(Instant::now(), epoch, tags) == Age::Fresh;
                 let value = stored.downcast::<Value>().expect("it is one");
                 step();
@@ -128,9 +128,9 @@ impl World {
 
     /// Each entry has its token.
     fn check(&self) {
-        self.memory.table.each(|kept| {
-            let token = self.memory.tokens.get(&kept.hash).expect("an entry has a token");
-            assert_eq!(token.number, kept.number, "and it is this entry's");
+        self.memory.table.each(|entry| {
+            let token = self.memory.tokens.get(&entry.hash).expect("an entry has a token");
+            assert_eq!(token.number, entry.number.load(Ordering::Relaxed), "and it is this entry's");
         });
     }
 }

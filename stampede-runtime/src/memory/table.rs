@@ -3,22 +3,30 @@
 //! 1. A shard's entries are in an array of slots, each as near as can be behind the place that its hash gives it. A slot is
 //!    empty, or holds the address of an entry; or it did, and a search goes on beyond it. There are always empty slots, where
 //!    searches end.
-//! 2. An entry is complete before it is in a slot, and then nothing of it changes but its atomics.
+//! 2. An entry is a share of a value at rest. It is complete before it is in a slot, and then nothing of it changes but its
+//!    atomics.
 //! 3. Slots are read within a [`Section`], and written to by who holds the shard's lock. Who takes an entry out of its slot
 //!    retires it; so that happens once, and it is freed when nobody looks at it any more.
 //! 4. An array that is too full is replaced by one with the same entries, and retired, under the lock. Who still reads it
 //!    began to before that, and so before whatever changes in the other is done.
 //! 5. The low bits of a slot tell most entries apart without a look at them.
+//! 6. Whoever puts an entry in looks at some others, one after the other, whether they are over. So what nobody asks for any
+//!    more is gone before a shard has been given as many entries as it has slots.
 
+use std::marker::PhantomData;
 use std::mem;
+use std::ops::Deref;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use crate::space::Space;
 use crate::sync::plain::{AtomicPtr, Mutex, MutexGuard};
 use crate::sync::{Ordering, step};
 
-use super::Kept;
 use super::grace::{Retired, Section, free};
+use super::stored::{AnyStored, Head};
 
 pub(super) struct Table {
     shards: Box<[Shard; Self::SHARDS]>,
@@ -39,15 +47,73 @@ struct Count {
     entries: usize,
     /// Slots that are not empty.
     used: usize,
+    /// The next slot to be looked at whether its entry is over.
+    next: usize,
 }
 
 /// As many as a power of two.
-struct Slots(Box<[AtomicPtr<Kept>]>);
+struct Slots(Box<[AtomicPtr<Head>]>);
+
+/// An entry that was found within a section, and is there until it ends.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'s> {
+    /// From [`AnyStored::into_raw`].
+    at: *const Head,
+    section: PhantomData<&'s Section>,
+}
+
+impl Deref for Entry<'_> {
+    type Target = Head;
+
+    #[inline]
+    fn deref(&self) -> &Head {
+        #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
+        // SAFETY: see `Slots::look`, where entries come from.
+        unsafe {
+            &*self.at
+        }
+    }
+}
+
+impl<'s> Entry<'s> {
+    #[inline]
+    pub(crate) fn stored(self) -> &'s AnyStored {
+        #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
+        // SAFETY: see `Slots::look`, where entries come from.
+        unsafe {
+            &*AnyStored::whole(self.at)
+        }
+    }
+
+    fn gone(self) -> Gone {
+        let Head { hash, space, number, .. } = &*self;
+        Gone { hash: *hash, space: *space, number: number.load(Ordering::Relaxed) }
+    }
+
+    /// A share of the value.
+    pub(crate) fn share(self) -> Arc<AnyStored> {
+        #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
+        // SAFETY: it is from `Arc::into_raw`, and as long as the section lives, so does the share that is in the table. One more
+        // is made, and given to the caller.
+        unsafe {
+            let stored = AnyStored::whole(self.at);
+            Arc::increment_strong_count(stored);
+            Arc::from_raw(stored)
+        }
+    }
+}
+
+/// An entry that is in the table no more.
+pub(super) struct Gone {
+    pub(super) hash: u64,
+    pub(super) number: u32,
+    pub(super) space: Space,
+}
 
 /// What there is at a place.
 enum Found<'s> {
     /// An entry with the tag that is asked for.
-    Kept(&'s Kept),
+    Entry(Entry<'s>),
     /// Another, or one that is gone.
     Other,
     /// None, nor will any of that hash be found beyond.
@@ -55,7 +121,7 @@ enum Found<'s> {
 }
 
 /// The bits of a slot for the tag: the alignment of entries leaves them free.
-const TAG: usize = align_of::<Kept>() - 1;
+const TAG: usize = align_of::<Head>() - 1;
 
 /// An odd number: where there is no entry, the number is even.
 #[inline]
@@ -71,23 +137,29 @@ const fn start(hash: u64) -> usize {
 }
 
 /// The slot of an entry that is gone.
-const GONE: *mut Kept = ptr::without_provenance_mut(2);
-
-/// What nobody finds any more; nothing, if there is none.
-///
-/// # Safety
-///
-/// It is from `Box::into_raw`, and was taken out of where readers find it by the one who gives it here.
-#[expect(unsafe_code, reason = "see `Retired`")]
-unsafe fn retired<T: Send>(taken: *mut T) -> Option<Retired> {
-    // SAFETY: who has taken it out is the only one that has, and a box is made of it nowhere else.
-    NonNull::new(taken).map(|taken| unsafe { Retired::new(taken) })
-}
+const GONE: *mut Head = ptr::without_provenance_mut(2);
 
 /// The address of the entry in a slot.
 #[inline]
-fn entry_in(slot: *mut Kept) -> *mut Kept {
+fn entry_in(slot: *mut Head) -> *mut Head {
     slot.map_addr(|address| address & !TAG)
+}
+
+/// An entry that nobody finds any more.
+///
+/// # Safety
+///
+/// It was in this slot, and was taken out by the one who gives it here.
+#[expect(unsafe_code, reason = "see `Retired`")]
+unsafe fn retired(slot: *mut Head) -> Retired {
+    unsafe fn free(entry: NonNull<()>) {
+        // SAFETY: by the contracts of `retired` and `Retired::new`, the share that was the slot's is this one's.
+        drop(unsafe { Arc::from_raw(AnyStored::whole(entry.cast::<Head>().as_ptr())) });
+    }
+
+    let Some(entry) = NonNull::new(entry_in(slot)) else { unreachable!("an entry has an address") };
+    // SAFETY: who has taken it out is the only one that has, and the share is nobody else's.
+    unsafe { Retired::new(entry.cast(), free) }
 }
 
 impl Slots {
@@ -97,7 +169,7 @@ impl Slots {
 
     /// Those beyond the end are the first ones again.
     #[inline]
-    fn at(&self, place: usize) -> &AtomicPtr<Kept> {
+    fn at(&self, place: usize) -> &AtomicPtr<Head> {
         &self.0[place & (self.0.len() - 1)]
     }
 
@@ -108,12 +180,11 @@ impl Slots {
         // Pairs with where entries are put into slots.
         let slot = self.at(place).load(Ordering::Acquire);
         if slot.addr() & bits == tag {
-            #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
-            // SAFETY: what is odd is the address of an entry, from `Box::into_raw` and complete. These slots were found
-            // within the section. If they are those of the shard, the entry is retired within the section or after it; if
-            // they have been replaced, that was within the section, and the entry was retired after that. So it is freed
-            // after the section. Until then there are shared references only.
-            Found::Kept(unsafe { &*entry_in(slot) })
+            // What is odd is the address of an entry, from `into_raw` and complete. These slots were found within the
+            // section. If they are those of the shard, the entry is retired within the section or after it; if they have been
+            // replaced, that was within the section, and the entry was retired after that. So it is freed after the
+            // section. Until then there are shared references only.
+            Found::Entry(Entry { at: entry_in(slot), section: PhantomData })
         } else if slot.is_null() {
             Found::Empty
         } else {
@@ -123,28 +194,48 @@ impl Slots {
 
     /// The entry with this hash that `is_it`.
     #[cold]
-    fn find<'s>(&'s self, section: &'s Section, hash: u64, is_it: &dyn Fn(&Kept) -> bool) -> Option<&'s Kept> {
+    fn find<'s>(&'s self, section: &'s Section, hash: u64, is_it: &dyn Fn(&Head) -> bool) -> Option<Entry<'s>> {
         let (tag, mut place) = (tag(hash), start(hash));
         loop {
             step();
             match self.look(section, place, TAG, tag) {
-                Found::Kept(kept) if kept.hash == hash && is_it(kept) => return Some(kept),
+                Found::Entry(entry) if entry.hash == hash && is_it(&entry) => return Some(entry),
                 Found::Empty => return None,
-                Found::Kept(_) | Found::Other => place = place.wrapping_add(1),
+                Found::Entry(_) | Found::Other => place = place.wrapping_add(1),
             }
         }
     }
 
     /// All entries.
-    fn entries<'s>(&'s self, section: &'s Section) -> impl Iterator<Item = (*mut Kept, &'s Kept)> {
+    fn entries<'s>(&'s self, section: &'s Section) -> impl Iterator<Item = (*mut Head, Entry<'s>)> {
         self.0.iter().enumerate().filter_map(|(place, slot)| match self.look(section, place, 1, 1) {
-            Found::Kept(kept) => Some((slot.load(Ordering::Relaxed), kept)),
+            Found::Entry(entry) => Some((slot.load(Ordering::Relaxed), entry)),
             Found::Other | Found::Empty => None,
         })
     }
 
+    /// Takes the entry out that is at this place. The lock is held.
+    fn take(&self, mut place: usize, count: &mut Count) -> Retired {
+        // Pairs with `look`.
+        let old = self.at(place).swap(GONE, Ordering::AcqRel);
+        count.entries -= 1;
+        // No search has to go on for what is followed by an empty slot.
+        if self.at(place.wrapping_add(1)).load(Ordering::Relaxed).is_null() {
+            while self.at(place).load(Ordering::Relaxed) == GONE {
+                self.at(place).store(ptr::null_mut(), Ordering::Relaxed);
+                count.used -= 1;
+                place = place.wrapping_sub(1);
+            }
+        }
+        #[expect(unsafe_code, reason = "readers may still look at it")]
+        // SAFETY: it was taken out of this slot just now.
+        unsafe {
+            retired(old)
+        }
+    }
+
     /// Puts an entry into the first empty slot from its place on.
-    fn settle(&self, slot: *mut Kept, hash: u64) {
+    fn settle(&self, slot: *mut Head, hash: u64) {
         let mut place = start(hash);
         while !self.at(place).load(Ordering::Relaxed).is_null() {
             place = place.wrapping_add(1);
@@ -171,10 +262,8 @@ impl Shard {
         // Pairs with `slots`.
         let old = self.slots.swap(new, Ordering::AcqRel);
         #[expect(unsafe_code, reason = "readers may still look at them")]
-        // SAFETY: they are the shard's no more.
-        unsafe {
-            retired(old)
-        }
+        // SAFETY: they are from `Box::into_raw`, the shard's no more, and a box is made of them nowhere else.
+        NonNull::new(old).map(|old| unsafe { Retired::boxed(old) })
     }
 
     /// Replaces the slots by others, if one more entry would leave too few of them empty. The lock is held.
@@ -186,8 +275,8 @@ impl Shard {
             return None;
         }
         let new = Slots::new(((count.entries + 1) * 2).next_power_of_two().max(FEW));
-        for (slot, kept) in old.into_iter().flat_map(|slots| slots.entries(section)) {
-            new.settle(slot, kept.hash);
+        for (slot, entry) in old.into_iter().flat_map(|slots| slots.entries(section)) {
+            new.settle(slot, entry.hash);
         }
         count.used = count.entries;
         self.replace(Box::into_raw(Box::new(new)))
@@ -199,13 +288,13 @@ impl Shard {
         let mut count = self.count.lock();
         *count = Count::default();
         let entries = self.slots(&section).into_iter().flat_map(|slots| slots.entries(&section));
-        let gone = entries.filter_map(|(slot, kept)| {
-            spaces.push(kept.space);
+        let gone = entries.map(|(slot, entry)| {
+            spaces.push(entry.space);
             #[expect(unsafe_code, reason = "readers may still look at it")]
             // SAFETY: its slot goes with all the others, before the lock is released, and nobody finds others that it is
             // in. Nothing here panics, least of all code of others: what has been retired by then would be freed.
             unsafe {
-                retired(entry_in(slot))
+                retired(slot)
             }
         });
         let mut gone = gone.collect::<Vec<_>>();
@@ -240,33 +329,35 @@ impl Table {
         &'s self,
         section: &'s Section,
         hash: u64,
-        is_it: impl Fn(&Kept) -> bool,
-    ) -> Option<&'s Kept> {
+        is_it: impl Fn(&Head) -> bool,
+    ) -> Option<Entry<'s>> {
         step();
         let slots = self.shard(hash).slots(section)?;
         step();
         // Mostly it is where it is looked for first.
         match slots.look(section, start(hash), TAG, tag(hash)) {
-            Found::Kept(kept) if kept.hash == hash && is_it(kept) => Some(kept),
+            Found::Entry(entry) if entry.hash == hash && is_it(&entry) => Some(entry),
             _ => slots.find(section, hash, &is_it),
         }
     }
 
-    /// Puts an entry in, in place of the one that `is_it`. Says whether there was none.
-    pub(super) fn insert(&self, kept: Box<Kept>, is_it: impl Fn(&Kept) -> bool) -> bool {
-        let (hash, tag) = (kept.hash, tag(kept.hash));
-        let new = Box::into_raw(kept).map_addr(|address| address | tag);
+    /// Puts an entry in, in place of the one of its key. Says whether there was none.
+    pub(super) fn insert(&self, stored: Arc<AnyStored>) -> bool {
+        let new = AnyStored::into_raw(stored);
+        // Nobody else takes it out before it is in its slot.
+        let entry = Entry { at: new, section: PhantomData };
+        let (hash, tag) = (entry.hash, tag(entry.hash));
         let shard = self.shard(hash);
         let (section, mut count) = (Section::start(), shard.count.lock());
-        let mut taken = shard.make_room(&mut count, &section);
+        let resized = shard.make_room(&mut count, &section);
         let Some(slots) = shard.slots(&section) else { unreachable!("there is room") };
         let (mut place, mut room) = (start(hash), None);
         let is_new = loop {
             match slots.look(&section, place, TAG, tag) {
-                Found::Kept(kept) if kept.hash == hash && is_it(kept) => break false,
+                Found::Entry(other) if other.is_like(&entry) => break false,
                 Found::Empty => break true,
                 Found::Other if slots.at(place).load(Ordering::Relaxed) == GONE => room = room.or(Some(place)),
-                Found::Kept(_) | Found::Other => {}
+                Found::Entry(_) | Found::Other => {}
             }
             place = place.wrapping_add(1);
         };
@@ -276,54 +367,59 @@ impl Table {
             place = room.unwrap_or(place);
         }
         // Pairs with `look`.
-        let old = slots.at(place).swap(new, Ordering::AcqRel);
+        let old = slots.at(place).swap(new.map_addr(|address| address | tag), Ordering::AcqRel);
         let unfreed = Self::unfreed(count.entries);
         drop(count);
         drop(section);
         step();
-        let mut all = self.retired.lock();
-        if !is_new {
-            #[expect(unsafe_code, reason = "readers may still look at it")]
-            // SAFETY: it was taken out of its slot just now.
-            all.extend(unsafe { retired(entry_in(old)) });
-        }
-        all.extend(taken.take());
-        free_all(all, unfreed);
+        #[expect(unsafe_code, reason = "readers may still look at it")]
+        // SAFETY: it was taken out of this slot just now.
+        let replaced = (!is_new).then(|| unsafe { retired(old) });
+        self.retire(replaced.into_iter().chain(resized), unfreed);
         is_new
     }
 
-    /// Takes the entry out that `is_it`, and says of which cache it was. No step of a model's: moka may call, with locks of
-    /// which that knows nothing.
-    pub(super) fn remove(&self, hash: u64, is_it: impl Fn(&Kept) -> bool) -> Option<Space> {
+    /// Takes the entry out that `is_it`. No step of a model's: moka may call, with locks of which that knows nothing.
+    pub(super) fn remove(&self, hash: u64, is_it: impl Fn(&Head) -> bool) -> Option<Gone> {
         let shard = self.shard(hash);
         let (section, mut count) = (Section::start(), shard.count.lock());
         let (slots, tag, mut place) = (shard.slots(&section)?, tag(hash), start(hash));
-        let space = loop {
+        let entry = loop {
             match slots.look(&section, place, TAG, tag) {
-                Found::Kept(kept) if kept.hash == hash && is_it(kept) => break kept.space,
+                Found::Entry(entry) if entry.hash == hash && is_it(&entry) => break entry,
                 Found::Empty => return None,
-                Found::Kept(_) | Found::Other => place = place.wrapping_add(1),
+                Found::Entry(_) | Found::Other => place = place.wrapping_add(1),
             }
         };
-        let old = slots.at(place).swap(GONE, Ordering::AcqRel);
-        count.entries -= 1;
-        // No search has to go on for what is followed by an empty slot.
-        if slots.at(place.wrapping_add(1)).load(Ordering::Relaxed).is_null() {
-            while slots.at(place).load(Ordering::Relaxed) == GONE {
-                slots.at(place).store(ptr::null_mut(), Ordering::Relaxed);
-                count.used -= 1;
-                place = place.wrapping_sub(1);
-            }
-        }
-        let unfreed = Self::unfreed(count.entries);
+        let gone = entry.gone();
+        let (taken, unfreed) = (slots.take(place, &mut count), Self::unfreed(count.entries));
         drop(count);
         drop(section);
+        self.retire([taken], unfreed);
+        Some(gone)
+    }
+
+    /// Looks at the next slot of this hash's shard, and takes its entry out if that is over.
+    pub(super) fn clear_next(&self, hash: u64, now: Instant) -> Option<Gone> {
+        let shard = self.shard(hash);
+        let (section, mut count) = (Section::start(), shard.count.lock());
+        let slots = shard.slots(&section)?;
+        let place = count.next;
+        count.next = place.wrapping_add(1);
+        let Found::Entry(entry) = slots.look(&section, place, 1, 1) else { return None };
+        let gone = entry.is_over(now).then(|| entry.gone())?;
+        let (taken, unfreed) = (slots.take(place, &mut count), Self::unfreed(count.entries));
+        drop(count);
+        drop(section);
+        self.retire([taken], unfreed);
+        Some(gone)
+    }
+
+    /// Frees these in the end, outside all sections and locks.
+    fn retire(&self, taken: impl IntoIterator<Item = Retired>, unfreed: usize) {
         let mut all = self.retired.lock();
-        #[expect(unsafe_code, reason = "readers may still look at it")]
-        // SAFETY: it was taken out of its slot just now.
-        all.extend(unsafe { retired(entry_in(old)) });
+        all.extend(taken);
         free_all(all, unfreed);
-        Some(space)
     }
 
     /// Takes all entries out, and says of which caches they were.
@@ -339,10 +435,10 @@ impl Table {
     }
 
     #[cfg(all(test, stampede_model))]
-    pub(super) fn each(&self, mut look: impl FnMut(&Kept)) {
+    pub(super) fn each(&self, mut look: impl FnMut(&Head)) {
         let section = Section::start();
         let slots = self.shards.iter().filter_map(|shard| shard.slots(&section));
-        slots.flat_map(|slots| slots.entries(&section)).for_each(|(_, kept)| look(kept));
+        slots.flat_map(|slots| slots.entries(&section)).for_each(|(_, entry)| look(&entry));
     }
 
     /// How many slots are not empty. What is counted is so.

@@ -5,9 +5,10 @@ mod threads;
 use std::thread;
 use std::time::Duration;
 
+use super::stored::Rest;
 use super::*;
-use crate::key::hash;
-use crate::policy::Lifetime;
+use crate::key::{Key, hash};
+use crate::policy::{Lifetime, Terms};
 use crate::space::Space;
 
 const NOWHERE: Option<u64> = None;
@@ -16,14 +17,18 @@ fn memory(entries: u64) -> Memory {
     Memory::new(Bounds { entries, weight: None }, std::sync::Arc::default())
 }
 
-fn stored(value: u64) -> Arc<AnyStored> {
+fn stored(key: &Key, value: u64) -> Arc<AnyStored> {
+    any(key, value)
+}
+
+fn any<V: Send + Sync + 'static>(key: &Key, value: V) -> Arc<AnyStored> {
     let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
-    Stored::new(value).with(life, 1, None, 1)
+    Stored::new(value).with(key, Verdict::plain(life, 1))
 }
 
 /// A key with a hash that is not its own.
 fn key(hash: u64, text: &str) -> Key {
-    [&hash.to_le_bytes(), &1_u64.to_le_bytes(), text.as_bytes()].concat().into()
+    [hash.to_le_bytes().as_slice(), &1_u32.to_le_bytes(), text.as_bytes()].concat().into()
 }
 
 fn value(memory: &Memory, key: &[u8]) -> Option<u64> {
@@ -36,7 +41,7 @@ fn a_full_table_gives_way() {
     // Miri takes its time.
     let entries = if cfg!(miri) { 30 } else { 1_000 };
     for n in 0..entries {
-        memory.insert(&key(n << 57 | n, "text"), stored(n));
+        memory.insert(stored(&key(n << 57 | n, "text"), n));
     }
     assert!(memory.len() <= 10, "{}", memory.len());
     assert_eq!(memory.len(), memory.tokens.entry_count());
@@ -48,9 +53,9 @@ fn a_full_table_gives_way() {
 fn two_keys_of_one_hash_are_two_and_take_turns() {
     let memory = memory(10);
     let (a, b) = (key(7, "a"), key(7, "b"));
-    memory.insert(&a, stored(1));
+    memory.insert(stored(&a, 1));
     assert_eq!((value(&memory, &a), value(&memory, &b)), (Some(1), NOWHERE));
-    memory.insert(&b, stored(2));
+    memory.insert(stored(&b, 2));
     assert_eq!((value(&memory, &a), value(&memory, &b)), (NOWHERE, Some(2)), "there is one token");
     assert_eq!(memory.len(), 1);
     memory.remove(&a);
@@ -61,8 +66,8 @@ fn two_keys_of_one_hash_are_two_and_take_turns() {
 fn a_lost_token_takes_its_entry_along_and_not_the_next() {
     let memory = memory(10);
     let key = key(7, "a");
-    memory.insert(&key, stored(1));
-    memory.insert(&key, stored(2));
+    memory.insert(stored(&key, 1));
+    memory.insert(stored(&key, 2));
     assert_eq!((value(&memory, &key), memory.len()), (Some(2), 1), "what it replaced is gone, and it is not");
     memory.tokens.invalidate(&7);
     assert_eq!((value(&memory, &key), memory.len()), (NOWHERE, 0));
@@ -71,7 +76,7 @@ fn a_lost_token_takes_its_entry_along_and_not_the_next() {
 #[test]
 fn an_entry_that_is_removed_takes_its_token_along() {
     let memory = memory(10);
-    memory.insert(&key(7, "a"), stored(1));
+    memory.insert(stored(&key(7, "a"), 1));
     memory.remove(&key(7, "a"));
     assert_eq!((memory.len(), memory.tokens.entry_count()), (0, 0));
 }
@@ -79,8 +84,8 @@ fn an_entry_that_is_removed_takes_its_token_along() {
 #[test]
 fn a_key_of_another_cache_is_another() {
     let memory = memory(10);
-    let probe = |space: u64| Probe { space: Space::from_bytes(space.to_le_bytes()), hash: 7, parts: &"a" };
-    memory.insert(&probe(1).to_key().expect("a key"), stored(1));
+    let probe = |space: u32| Probe { space: Space::from_bytes(space.to_le_bytes()), hash: 7, parts: &"a" };
+    memory.insert(stored(&probe(1).to_key().expect("a key"), 1));
     assert!(memory.read(&probe(1), 1, |_, _| true));
     assert!(!memory.read(&probe(2), 1, |_, _| true));
     assert!(memory.get(&probe(2).to_key().expect("a key")).is_none());
@@ -89,10 +94,10 @@ fn a_key_of_another_cache_is_another() {
 #[test]
 fn what_is_replaced_is_dropped() {
     let memory = memory(10);
-    let (first, is_alive, dropped_in_the_end) = watched();
-    memory.insert(&key(7, "a"), first);
+    let (first, is_alive, dropped_in_the_end) = watched(&key(7, "a"));
+    memory.insert(first);
     assert!(is_alive(), "it is stored");
-    memory.insert(&key(7, "a"), stored(2));
+    memory.insert(stored(&key(7, "a"), 2));
     memory.table.flush();
     dropped_in_the_end();
 }
@@ -102,8 +107,7 @@ fn of_few_entries_few_are_left_to_be_dropped() {
     let memory = memory(4);
     let alive = Arc::new(());
     for _ in 0..100 {
-        let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
-        memory.insert(&key(7, "a"), Stored::new(Arc::clone(&alive)).with(life, 1, None, 1));
+        memory.insert(any(&key(7, "a"), Arc::clone(&alive)));
     }
     let begun = std::time::Instant::now();
     // This one, that which is stored, and one more.
@@ -114,11 +118,41 @@ fn of_few_entries_few_are_left_to_be_dropped() {
 }
 
 #[test]
+fn what_is_over_goes_as_others_come() {
+    let memory = memory(10_000);
+    let now = Instant::now();
+    let terms = Terms { stale_if_error: Duration::from_hours(1), ..Terms::DEFAULT };
+    let stale = Lifetime::starting(now, Duration::ZERO, &terms, Duration::ZERO, || 1.0);
+    let put = |n: u64, life| memory.insert(Stored::new(n).with(&key(n, "text"), Verdict::plain(life, 1)));
+    // All in one shard.
+    let few = if cfg!(miri) { 4 } else { 100 };
+    (0..few).for_each(|n| put(n, Lifetime::plain(now, Duration::ZERO)));
+    (few..2 * few).for_each(|n| put(n, stale));
+    (2 * few..8 * few).for_each(|n| put(n, Lifetime::plain(now, Duration::from_hours(1))));
+    let there = |n: &u64| value(&memory, &key(*n, "text")).is_some();
+    assert!((few..8 * few).all(|n| there(&n)), "stale ones are of use");
+    assert_eq!((0..few).filter(there).count(), 0);
+    assert_eq!((memory.len(), memory.tokens.entry_count()), (7 * few, 7 * few));
+}
+
+#[test]
+fn what_is_over_takes_no_others_token_along() {
+    let memory = memory(10);
+    memory
+        .table
+        .insert(Stored::new(1).with(&key(7, "a"), Verdict::plain(Lifetime::plain(Instant::now(), Duration::ZERO), 1)));
+    memory.tokens.insert(7, Token { number: 99, cost: 1 });
+    (0..100).for_each(|_| memory.clear_next(7));
+    assert!(value(&memory, &key(7, "a")).is_none());
+    assert!(memory.tokens.contains_key(&7));
+}
+
+#[test]
 fn long_keys_are_kept_elsewhere_and_found() {
     let memory = memory(10);
-    for len in [0, 1, Rest::SHORT - 8, Rest::SHORT - 7, 300] {
+    for len in [0, 1, Rest::SHORT, Rest::SHORT + 1, 300] {
         let key = key(len as u64, &"x".repeat(len));
-        memory.insert(&key, stored(len as u64));
+        memory.insert(stored(&key, len as u64));
         assert_eq!(value(&memory, &key), Some(len as u64));
     }
 }
@@ -129,14 +163,14 @@ fn a_probe_finds_what_its_bytes_name() {
     let (space, _) = Space::named("probes", std::any::TypeId::of::<u64>());
     let texts = ["", "a", "abc", "abcd", "abcdefg", "abcdefgh", "abcdefghijklmnop", "abcdefghijklmnopq"];
     for (n, text) in (0..).zip(texts) {
-        memory.insert(&crate::key::encode(space, &(n, text)).expect("a key"), stored(n));
+        memory.insert(stored(&crate::key::encode(space, &(n, text)).expect("a key"), n));
     }
     let read = |n: u64, text: &str| {
         let parts = (n, text);
         let probe = Probe { space, hash: hash(space, &parts).expect("a key"), parts: &&parts };
         let mut found = NOWHERE;
-        memory.read(&probe, 1, |stored, _| {
-            found = stored.downcast().copied();
+        memory.read(&probe, 1, |entry, _| {
+            found = entry.stored().downcast().copied();
             true
         });
         found
@@ -159,12 +193,12 @@ fn moka_hears_of_some_hits_for_each_new_entry() {
         }
         memory.lanes.0.iter().map(|lane| lane.told.load(Ordering::Relaxed)).max()
     };
-    memory.insert(&probe(&1).to_key().expect("a key"), stored(1));
+    memory.insert(stored(&probe(&1).to_key().expect("a key"), 1));
     assert_eq!((told(10), told(10)), (Some(10), Some(16)));
-    memory.insert(&probe(&1).to_key().expect("a key"), stored(2));
+    memory.insert(stored(&probe(&1).to_key().expect("a key"), 2));
     assert_eq!(told(10), Some(16), "what is replaced drives nothing out");
     for n in 0..3 {
-        memory.insert(&key(n, "new"), stored(n));
+        memory.insert(stored(&key(n, "new"), n));
     }
     assert_eq!((told(30), told(30)), (Some(46), Some(64)), "they may come in a row");
     memory.news.fetch_add(5_000, Ordering::Relaxed);
@@ -172,10 +206,9 @@ fn moka_hears_of_some_hits_for_each_new_entry() {
 }
 
 /// A value that tells whether it has been dropped: in the end it is, if only when others' sections are over.
-fn watched() -> (Arc<AnyStored>, impl Fn() -> bool, impl Fn()) {
+fn watched(key: &Key) -> (Arc<AnyStored>, impl Fn() -> bool + use<>, impl Fn() + use<>) {
     let alive = Arc::new(());
-    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
-    let stored = Stored::new(Arc::clone(&alive)).with(life, 1, None, 1);
+    let stored = any(key, Arc::clone(&alive));
     let watch = Arc::downgrade(&alive);
     drop(alive);
     let in_the_end = {
@@ -197,8 +230,8 @@ fn what_is_looked_at_is_dropped_afterwards() {
     let (space, _) = Space::named("looks", std::any::TypeId::of::<u64>());
     let probe = Probe { space, hash: hash(space, &1).expect("a key"), parts: &&1 };
     let key = probe.to_key().expect("a key");
-    let (stored, is_alive, dropped_in_the_end) = watched();
-    memory.insert(&key, stored);
+    let (stored, is_alive, dropped_in_the_end) = watched(&key);
+    memory.insert(stored);
     assert!(memory.read(&probe, 1, |_, _| {
         memory.remove(&key);
         assert!(memory.get(&key).is_none(), "it is found no more");
@@ -213,9 +246,9 @@ fn what_is_looked_at_stays_while_something_else_is() {
     let memory = memory(10);
     let (space, _) = Space::named("looks", std::any::TypeId::of::<u64>());
     let probe = |n: &'static u64| Probe { space, hash: hash(space, n).expect("a key"), parts: n };
-    let (stored_first, is_alive, dropped_in_the_end) = watched();
-    memory.insert(&probe(&1).to_key().expect("a key"), stored_first);
-    memory.insert(&probe(&2).to_key().expect("a key"), stored(2));
+    let (first, is_alive, dropped_in_the_end) = watched(&probe(&1).to_key().expect("a key"));
+    memory.insert(first);
+    memory.insert(stored(&probe(&2).to_key().expect("a key"), 2));
     assert!(memory.read(&probe(&1), 1, |_, _| {
         let remove = || memory.remove(&probe(&1).to_key().expect("a key"));
         assert!(memory.read(&probe(&2), 1, |_, _| {
@@ -231,35 +264,32 @@ fn what_is_looked_at_stays_while_something_else_is() {
 #[test]
 fn entries_are_found_whatever_was_there_before() {
     let table = Table::default();
-    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
     // All in one shard, and most of them where another is looked for first.
     let key = |n: u64| key(n % 7, &n.to_string());
     let has = |n: u64| {
         let section = Section::start();
-        table.find(&section, n % 7, |kept| kept.is_of(&key(n))).is_some()
+        table.find(&section, n % 7, |entry| entry.is_of(&key(n))).is_some()
     };
     let keys = if cfg!(miri) { 20 } else { 200 };
     for step in 1..5 {
         // In no order, so that some that stayed have what is gone before them.
         for n in (0..keys).map(|n| n * 37 % keys) {
-            let kept = Kept::new(&key(n), n, Stored::new(n).with(life, 1, None, 1));
             let was_there = has(n);
-            assert_eq!(table.insert(Box::new(kept), |kept| kept.is_of(&key(n))), !was_there, "{n}");
+            assert_eq!(table.insert(stored(&key(n), n)), !was_there, "{n}");
         }
         assert_eq!(table.len(), usize::try_from(keys).expect("a few"));
         for n in (0..keys).step_by(step) {
-            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n))).is_some(), "{n}");
-            assert!(table.remove(n % 7, |kept| kept.is_of(&key(n))).is_none(), "{n}");
+            assert!(table.remove(n % 7, |entry| entry.is_of(&key(n))).is_some(), "{n}");
+            assert!(table.remove(n % 7, |entry| entry.is_of(&key(n))).is_none(), "{n}");
         }
         assert!((0..keys).all(|n| has(n) == (n % step as u64 != 0)));
         assert!(table.used() >= table.len());
     }
     for n in 0..keys {
-        table.remove(n % 7, |kept| kept.is_of(&key(n)));
+        table.remove(n % 7, |entry| entry.is_of(&key(n)));
     }
     assert_eq!(table.used(), 0, "no search goes beyond where there is nothing");
-    let kept = Kept::new(&key(1), 1, Stored::new(1).with(life, 1, None, 1));
-    assert!(table.insert(Box::new(kept), |kept| kept.is_of(&key(1))));
+    assert!(table.insert(stored(&key(1), 1)));
     table.clear();
     assert_eq!((table.len(), (0..keys).any(has)), (0, false));
 }
@@ -309,15 +339,15 @@ fn a_recorder_that_panics_breaks_nothing() {
     let [a, b, c] = &keys;
     let panics = |operation: &dyn Fn()| assert!(catch_unwind(AssertUnwindSafe(operation)).is_err());
     metrics::with_local_recorder(&Panics(0), || {
-        memory.insert(a, stored(1));
+        memory.insert(stored(a, 1));
         panics(&|| memory.remove(a));
-        memory.insert(a, stored(1));
+        memory.insert(stored(a, 1));
         panics(&|| memory.clear());
         assert_eq!((value(&memory, a), memory.len()), (NOWHERE, 0));
         // These take turns, as what is evicted does.
-        memory.insert(a, stored(1));
-        memory.insert(b, stored(2));
-        memory.insert(c, stored(3));
+        memory.insert(stored(a, 1));
+        memory.insert(stored(b, 2));
+        memory.insert(stored(c, 3));
         assert_eq!((value(&memory, c), memory.len()), (Some(3), 1), "moka still tells what is to go");
     });
 }
@@ -325,13 +355,11 @@ fn a_recorder_that_panics_breaks_nothing() {
 #[test]
 fn what_is_gone_leaves_room() {
     let table = Table::default();
-    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
     // In a row, so that what goes has something behind it.
     for n in 0..if cfg!(miri) { 40 } else { 400 } {
-        let kept = Kept::new(&key(n, "a"), n, Stored::new(n).with(life, 1, None, 1));
-        assert!(table.insert(Box::new(kept), |kept| kept.number == n));
+        assert!(table.insert(stored(&key(n, "a"), n)));
         if n >= 5 {
-            assert!(table.remove(n - 5, |kept| kept.number == n - 5).is_some());
+            assert!(table.remove(n - 5, |_| true).is_some());
         }
         assert!(table.used() <= 12, "of sixteen slots");
     }

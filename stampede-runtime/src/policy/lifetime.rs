@@ -40,13 +40,18 @@ impl Terms {
 /// The times that divide the life of a stored value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Lifetime {
-    /// Before this the value is fresh, and that is all there is to it: the one time that an ordinary hit looks at.
-    pub(crate) refresh_at: Instant,
     pub(crate) fresh_until: Instant,
-    /// The windows beyond, in nanoseconds since `fresh_until`.
+    pub(crate) windows: Windows,
+}
+
+/// What there is before the end of a value's TTL and beyond, in nanoseconds from there. By default, nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Windows {
+    /// Before this the value is fresh, and that is all there is to it.
+    refresh_ahead: u64,
     revalidate_for: u64,
     on_error_for: u64,
-    /// δ·β of `XFetch`, in seconds. Zero: what is due is due at `refresh_at`.
+    /// δ·β of `XFetch`, in seconds. Zero: within `refresh_ahead`, a refresh is due.
     spread: f32,
 }
 
@@ -73,13 +78,13 @@ impl Lifetime {
             Duration::try_from_secs_f64(spread * Self::HORIZON).unwrap_or(Duration::MAX).min(ttl)
         };
         #[expect(clippy::cast_possible_truncation, reason = "a spread is no more precise than a measured run")]
-        Self {
-            refresh_at: fresh_until.checked_sub(early).unwrap_or(fresh_until),
-            fresh_until,
+        let windows = Windows {
+            refresh_ahead: nanos(early),
             revalidate_for: nanos(terms.stale_while_revalidate),
             on_error_for: nanos(terms.stale_if_error),
             spread: spread as f32,
-        }
+        };
+        Self { fresh_until, windows }
     }
 
     /// The lifetime, on these terms, of a value that the remote tier was asked for at `asked_at` and keeps for `left`.
@@ -113,42 +118,41 @@ impl Lifetime {
         Self::starting(now, ttl, &Terms::DEFAULT, Duration::ZERO, || 1.0)
     }
 
-    /// That of what is of no use.
-    pub(crate) fn over() -> Self {
-        Self::plain(Instant::now(), Duration::ZERO)
-    }
-
     /// What the value is good for at `now`.
     ///
     /// `XFetch` is that of Vattani, Chierichetti and Lowenstein (Optimal Probabilistic Cache Stampede Prevention, VLDB
     /// 2015): a refresh is due iff now − δ·β·ln(u) ≥ expiry, for a random u in (0, 1].
     pub(crate) fn at(&self, now: Instant, draw: impl FnOnce() -> f64) -> Age {
-        if now < self.refresh_at {
-            return Age::Fresh;
+        let Self { fresh_until, windows: Windows { refresh_ahead, revalidate_for, on_error_for, spread } } = *self;
+        if now < fresh_until {
+            let left = fresh_until - now;
+            let is_due = || spread <= 0.0 || f64::from(spread) * -draw().ln() >= left.as_secs_f64();
+            return if nanos(left) <= refresh_ahead && is_due() { Age::Due } else { Age::Fresh };
         }
-        if now < self.fresh_until {
-            let left = (self.fresh_until - now).as_secs_f64();
-            let due = self.spread <= 0.0 || f64::from(self.spread) * -draw().ln() >= left;
-            return if due { Age::Due } else { Age::Fresh };
-        }
-        let since = nanos(now - self.fresh_until);
-        if since < self.revalidate_for {
+        let since = nanos(now - fresh_until);
+        if since < revalidate_for {
             Age::Stale
-        } else if since < self.on_error_for {
+        } else if since < on_error_for {
             Age::Reserve
         } else {
             Age::Dead
         }
     }
 
+    /// Before this the value is fresh, and no refresh is due.
+    pub(crate) fn refresh_at(&self) -> Instant {
+        let ahead = Duration::from_nanos(self.windows.refresh_ahead);
+        self.fresh_until.checked_sub(ahead).unwrap_or(self.fresh_until)
+    }
+
     /// How long the value is of use beyond its TTL.
     pub(crate) fn window(&self) -> Duration {
-        Duration::from_nanos(self.revalidate_for.max(self.on_error_for))
+        Duration::from_nanos(self.windows.revalidate_for.max(self.windows.on_error_for))
     }
 
     /// Whether there is a window for answers in place of errors.
     pub(crate) fn covers_errors(&self) -> bool {
-        self.on_error_for > 0
+        self.windows.on_error_for > 0
     }
 
     /// When the value is of no more use.

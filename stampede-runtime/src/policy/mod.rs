@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 pub use self::circuit::BreakerState;
 pub(crate) use self::circuit::{Change, Circuit, Report, Trip};
-pub(crate) use self::lifetime::{Lifetime, Terms, nanos};
+pub(crate) use self::lifetime::{Lifetime, Terms, Windows, nanos};
 pub use self::options::Options;
 pub(crate) use self::options::{Rules, Weight};
 

@@ -133,10 +133,10 @@ impl Errand {
             match acquired {
                 None => return self.do_without(),
                 Some(Acquired::Value(kept)) => {
-                    let (terms, weight) = (&self.terms, &self.weight);
+                    let (key, terms, weight) = (&self.key, &self.terms, &self.weight);
                     let (epoch, tags_valid_at) = (self.epoch, self.tags_valid_at);
                     let max_ttl = self.store.cap(Duration::MAX);
-                    let receipt = Receipt { asked_at, terms, weight, max_ttl, epoch, tags_valid_at, mark };
+                    let receipt = Receipt { key, asked_at, terms, weight, max_ttl, epoch, tags_valid_at, mark };
                     match self.remote.open(&kept, &*self.wire, receipt) {
                         Some(stored) if stored.age(Instant::now(), self.epoch, self.store.tags()) != Age::Dead => {
                             self.remote.count(Event::Hit);

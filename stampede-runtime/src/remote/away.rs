@@ -59,6 +59,7 @@ impl Away {
         let Some(kept) = remote.trip("read", remote.tier.read(&self.key)).await else { return trusted() };
         let kept = kept?;
         let receipt = Receipt {
+            key: &key,
             asked_at,
             terms: &terms,
             weight: &self.weight,
@@ -74,7 +75,7 @@ impl Away {
         }
         store.flights().unless_voided(&key, voided, || {
             if !store.look_up(&key).is_some_and(|(stored, age)| is_fresh(&stored, age)) {
-                store.keep(&key, Arc::clone(&stored));
+                store.keep(Arc::clone(&stored));
             }
         });
         Some(stored)

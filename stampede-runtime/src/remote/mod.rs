@@ -35,8 +35,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::key::{Key, rest_of};
-use crate::memory::AnyStored;
-use crate::policy::{Lifetime, Weight, after};
+use crate::memory::{AnyStored, Verdict};
+use crate::policy::{Lifetime, Terms, Weight, after};
 use crate::space::Space;
 use crate::store::{Inner, Store};
 use crate::sync::plain::AtomicU64;
@@ -293,7 +293,7 @@ impl Remote {
             self.count(Event::Unfit);
             tracing::debug!(reason, "a value stays in memory");
         };
-        let fresh = stored.life.fresh_until.saturating_duration_since(Instant::now());
+        let fresh = stored.life().fresh_until.saturating_duration_since(Instant::now());
         if fresh < Duration::from_millis(1) {
             return None;
         }
@@ -308,7 +308,7 @@ impl Remote {
             payload,
             fingerprint: wire.fingerprint(),
             fresh,
-            stale: stored.life.window(),
+            stale: stored.life().window(),
             run_time,
             tags: stored.tags(),
         })
@@ -321,7 +321,7 @@ impl Remote {
             self.count(Event::Undecodable);
             return None;
         }
-        let Receipt { asked_at, terms, weight, max_ttl, epoch, tags_valid_at, mark } = receipt;
+        let Receipt { key, asked_at, terms, weight, max_ttl, epoch, tags_valid_at, mark } = receipt;
         let life = Lifetime::received(asked_at, record, *left, terms, max_ttl);
         let tags: Vec<Tag> = record.tags.iter().map(|tag| Tag::new(tag)).collect();
         let bearing = Bearing::of(&tags, tags_valid_at);
@@ -331,8 +331,7 @@ impl Remote {
             let weight = weight.of(&value);
             // Nobody else has it yet.
             let Some(stored) = Arc::get_mut(&mut value) else { return Err("it is shared already".to_owned()) };
-            stored.judged(life, epoch, bearing, weight);
-            stored.mark(Some(mark));
+            stored.judged(key, Verdict { life, epoch, bearing, weight, mark: Some(mark) });
             Ok(value)
         };
         let decoded = catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("a panic".to_owned()));
@@ -370,8 +369,9 @@ impl Future for Told {
 
 /// When and for whom a value was asked of the tier.
 pub(crate) struct Receipt<'t> {
+    pub(crate) key: &'t Key,
     pub(crate) asked_at: Instant,
-    pub(crate) terms: &'t crate::policy::Terms,
+    pub(crate) terms: &'t Terms,
     pub(crate) weight: &'t Weight,
     pub(crate) max_ttl: Duration,
     pub(crate) epoch: u64,

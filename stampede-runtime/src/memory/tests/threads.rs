@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::channel;
 
 use super::*;
@@ -13,8 +13,8 @@ fn what_another_thread_looks_at_is_dropped_there() {
     let (space, _) = Space::named("looks", std::any::TypeId::of::<u64>());
     let probe = || Probe { space, hash: hash(space, &1).expect("a key"), parts: &&1 };
     let key = probe().to_key().expect("a key");
-    let (stored, is_alive, dropped_in_the_end) = watched();
-    memory.insert(&key, stored);
+    let (stored, is_alive, dropped_in_the_end) = watched(&key);
+    memory.insert(stored);
     let ((looks, is_looking), (go_on, is_to_go_on)) = (channel(), channel());
     thread::scope(|scope| {
         // Should this fail, it is to let the other go.
@@ -44,11 +44,10 @@ fn readers_see_their_own_keys_values_and_none_that_is_gone() {
     // Of two hashes alone, so that they are in each other's way.
     let hash_of = |n: u64| n % 2;
     let key = |n: u64| Probe { space, hash: hash_of(n), parts: &&n }.to_key().expect("a key");
-    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
     let read = || {
         for n in (0..rounds).flat_map(|_| 0..KEYS) {
-            memory.read(&Probe { space, hash: hash_of(n), parts: &&n }, 1, |stored, _| {
-                let value = stored.downcast::<Box<u64>>().expect("a number");
+            memory.read(&Probe { space, hash: hash_of(n), parts: &&n }, 1, |entry, _| {
+                let value = entry.stored().downcast::<Box<u64>>().expect("a number");
                 assert_eq!(**value, n);
                 true
             });
@@ -56,10 +55,9 @@ fn readers_see_their_own_keys_values_and_none_that_is_gone() {
     };
     let write = |more: u64| {
         for n in (0..rounds).flat_map(|_| 0..KEYS).map(|n| n.wrapping_mul(more) % KEYS) {
-            let stored = Stored::new(Box::new(n)).with(life, 1, None, 1);
-            memory.table.insert(Box::new(Kept::new(&key(n), n, stored)), |kept| kept.is_of(&key(n)));
+            memory.table.insert(any(&key(n), Box::new(n)));
             if n % 3 == 0 {
-                memory.table.remove(hash_of(n + 1), |kept| kept.is_of(&key(n + 1)));
+                memory.table.remove(hash_of(n + 1), |entry| entry.is_of(&key(n + 1)));
             } else if n == KEYS - 1 {
                 memory.clear();
             }
@@ -85,19 +83,15 @@ fn what_is_replaced_again_and_again_is_always_found_and_not_freed() {
     }
 
     let (table, freed, is_over) = (Table::default(), Arc::default(), AtomicBool::new(false));
-    let life = Lifetime::plain(Instant::now(), Duration::from_hours(1));
-    let put = |key: &Key, number: u64| {
-        let stored = Stored::new(Numbered(number, Arc::clone(&freed))).with(life, 1, None, 1);
-        table.insert(Box::new(Kept::new(key, number, stored)), |kept| kept.is_of(key));
-    };
+    let put = |key: &Key, number: u64| table.insert(any(key, Numbered(number, Arc::clone(&freed))));
     let a = key(7, "a");
     put(&a, 1);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 let section = Section::start();
-                let kept = table.find(&section, 7, |kept| kept.is_of(&a)).expect("there is always one");
-                let found = kept.stored.downcast::<Numbered>().expect("a number").0;
+                let entry = table.find(&section, 7, |entry| entry.is_of(&a)).expect("there is always one");
+                let found = entry.stored().downcast::<Numbered>().expect("a number").0;
                 for _ in 0..found % 8 {
                     let freed = freed.load(Ordering::Relaxed);
                     assert!(freed < found, "{found} is looked at, and {freed} has been freed");
@@ -111,7 +105,7 @@ fn what_is_replaced_again_and_again_is_always_found_and_not_freed() {
             if number % 40 < 20 {
                 put(&other, 0);
             } else {
-                table.remove(6, |kept| kept.is_of(&other));
+                table.remove(6, |entry| entry.is_of(&other));
             }
             table.flush();
         }
@@ -137,7 +131,7 @@ fn a_thread_may_read_at_its_very_end() {
     thread_local!(static AT_THE_END: AtTheEnd = const { AtTheEnd(RefCell::new(None)) });
 
     let memory = Arc::new(memory(10));
-    memory.insert(&key(7, "a"), stored(1));
+    memory.insert(stored(&key(7, "a"), 1));
     for reads_first in [true, false] {
         let memory = Arc::clone(&memory);
         let thread = thread::spawn(move || {
@@ -177,15 +171,15 @@ fn a_thread_may_let_go_of_values_at_its_very_end() {
     thread_local!(static AT_THE_END: AtTheEnd = const { AtTheEnd(RefCell::new(None)) });
 
     let memory = Arc::new(memory(10));
-    let (first, _, dropped_in_the_end) = watched();
-    let (second, _, dropped_at_the_end) = watched();
-    memory.insert(&key(7, "a"), first);
-    memory.insert(&key(8, "b"), stored(2));
+    let (first, _, dropped_in_the_end) = watched(&key(7, "a"));
+    let (second, _, dropped_at_the_end) = watched(&key(7, "b"));
+    memory.insert(first);
+    memory.insert(stored(&key(8, "b"), 2));
     let thread = thread::spawn(move || {
         // Before there is anything else of this thread's: what is the last to come is the first to go.
         AT_THE_END.with(|end| end.0.replace(Some(Arc::clone(&memory))));
         memory.remove(&key(7, "a"));
-        memory.insert(&key(7, "b"), second);
+        memory.insert(second);
     });
     thread.join().expect("no panic");
     dropped_in_the_end();
