@@ -88,7 +88,26 @@ fn a_key_of_another_cache_is_another() {
     memory.insert(stored(&probe(1).to_key().expect("a key"), 1));
     assert!(memory.read(&probe(1), 1, |_, _| true));
     assert!(!memory.read(&probe(2), 1, |_, _| true));
-    assert!(memory.get(&probe(2).to_key().expect("a key")).is_none());
+    let other = probe(2).to_key().expect("a key");
+    assert!(memory.get(&other).is_none());
+    assert!(memory.table.insert(stored(&other, 2)), "it replaces nothing");
+    assert_eq!((value(&memory, &probe(1).to_key().expect("a key")), value(&memory, &other)), (Some(1), Some(2)));
+}
+
+#[test]
+fn to_expire_what_is_stale_makes_it_no_younger() {
+    let (memory, key) = (memory(10), key(7, "a"));
+    let fresh_until = |until: Instant| {
+        let life = Lifetime { fresh_until: until, ..Lifetime::plain(until, Duration::ZERO) };
+        memory.insert(Stored::new(1_u64).with(&key, Verdict::plain(life, 1)));
+        memory.expire(&key);
+        memory.get(&key).expect("it is stored").life().fresh_until
+    };
+    let now = Instant::now();
+    let before = now.checked_sub(Duration::from_nanos(1)).expect("a while ago");
+    assert_eq!(fresh_until(before), before);
+    let ended = fresh_until(now + Duration::from_hours(1));
+    assert!(now <= ended && ended <= Instant::now());
 }
 
 #[test]
