@@ -18,8 +18,7 @@ use crate::random;
 use crate::remote::Mark;
 use crate::settled::AnyError;
 use crate::space::Space;
-use crate::sync::plain::AtomicU32;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, plain, step};
 use crate::tags::{Bearing, TagTable};
 
 /// A value at rest, with what the policy needs to judge it.
@@ -37,13 +36,14 @@ pub(crate) type AnyStored = Stored<dyn Any + Send + Sync>;
 // The table uses the low bits of its address.
 #[repr(align(16))]
 pub(crate) struct Head {
-    /// The end of its TTL, a [`Moment`]: `expire` makes it an earlier one.
-    fresh_until: AtomicU64,
+    /// The end of its TTL, a [`Moment`]: `expire` makes it an earlier one. To look at it is no step of a model's: the table
+    /// does, with a lock of which that knows nothing.
+    fresh_until: plain::AtomicU64,
     more: Option<Box<More>>,
     /// What it is the head of.
     whole: fn(*const Head) -> *const AnyStored,
     /// What tells it from others of its key that were put into the table.
-    pub(super) number: AtomicU32,
+    pub(super) number: plain::AtomicU32,
     pub(super) space: Space,
     pub(super) hash: u64,
     pub(super) parts: Rest,
@@ -123,6 +123,7 @@ impl Head {
     /// look at now sees what came before.
     pub(super) fn expire(&self, now: Instant) {
         self.fresh_until.fetch_min(Moment::of(now).0, Ordering::Relaxed);
+        step();
         self.surely.store(Surely::NEVER.0, Ordering::Release);
     }
 
@@ -148,7 +149,7 @@ impl Head {
         let is_plain = bearing.is_none() && mark.is_none();
         let surely = if is_plain { Surely::before(life.refresh_at()) } else { Surely::NEVER };
         self.epoch = epoch;
-        self.fresh_until = AtomicU64::new(Moment::of(life.fresh_until).0);
+        self.fresh_until = plain::AtomicU64::new(Moment::of(life.fresh_until).0);
         self.surely = AtomicU64::new(surely.0);
         let has_more = !is_plain || weight != 1 || life.windows != Windows::default();
         self.more = has_more.then(|| {
@@ -184,10 +185,10 @@ impl<V: Send + Sync + 'static> Stored<Careful<V>> {
     /// A value of which nothing is known yet; till [`judged`](Stored::judged), it is of use to nobody.
     pub(crate) fn new(value: V) -> Self {
         let head = Head {
-            fresh_until: AtomicU64::new(Moment::of(Instant::now()).0),
+            fresh_until: plain::AtomicU64::new(Moment::of(Instant::now()).0),
             more: None,
             whole: |head| head.cast::<Self>() as *const AnyStored,
-            number: AtomicU32::new(0),
+            number: plain::AtomicU32::new(0),
             space: Space::NONE,
             hash: 0,
             parts: Rest::Short(0, [0; Rest::SHORT]),
