@@ -18,7 +18,7 @@ use crate::random;
 use crate::remote::Mark;
 use crate::settled::AnyError;
 use crate::space::Space;
-use crate::sync::{AtomicU64, Ordering, plain, step};
+use crate::sync::{AtomicU64, Ordering, plain};
 use crate::tags::{Bearing, TagTable};
 
 /// A value at rest, with what the policy needs to judge it.
@@ -115,16 +115,14 @@ impl Head {
     /// Whether the value is plainly fresh in this epoch. If not, it may be fresh all the same.
     #[inline]
     pub(super) fn is_fresh(&self, epoch: u64) -> bool {
-        // Pairs with `expire`.
-        self.epoch >= epoch && Surely(self.surely.load(Ordering::Acquire)).is_to_come()
+        self.epoch >= epoch && Surely(self.surely.load(Ordering::Relaxed)).is_to_come()
     }
 
-    /// Ends the TTL now, if it has not ended. The windows beyond it are as long as they were. Who sees that there is more to
-    /// look at now sees what came before.
+    /// Ends the TTL now, if it has not ended. The windows beyond it are as long as they were. Who looks meanwhile may see one
+    /// half of it and not the other: then the value is fresh, as it was before.
     pub(super) fn expire(&self, now: Instant) {
         self.fresh_until.fetch_min(Moment::of(now).0, Ordering::Relaxed);
-        step();
-        self.surely.store(Surely::NEVER.0, Ordering::Release);
+        self.surely.store(Surely::NEVER.0, Ordering::Relaxed);
     }
 
     /// Keeps refreshes away until `then`.
