@@ -12,9 +12,8 @@ use crate::call::{Id, Question, warn_about_key};
 use crate::context;
 use crate::cycle::Edge;
 use crate::execution::Plan;
-use crate::flight::{Arrival, Runner};
+use crate::flight::{Arrival, Runner, Waiter};
 use crate::flights::{Admission, Request};
-use crate::key::Key;
 use crate::launch::Refused;
 use crate::memory::AnyStored;
 use crate::output::{Answer, Given, Packed, Seen};
@@ -24,8 +23,9 @@ use crate::remote::{Errand, Remote};
 use crate::run::Run;
 use crate::stats::{Outcome, Trigger};
 use crate::store::{Found, Store};
-use crate::tally::{self, Kind, Tally, Ticket};
-use crate::waiting::{Again, Role, Waiting};
+use crate::sync::Handle;
+use crate::tally::{self, Kind, Subject, Tally, Ticket};
+use crate::waiting::{Again, End, Role, Waiting};
 
 /// What only the code that knows a call's types can do.
 pub(crate) trait Typed {
@@ -69,8 +69,8 @@ pub(crate) trait Typed {
 pub(crate) struct Unanswered {
     id: Id,
     mode: Mode,
-    /// Without one, the call goes past the store.
-    key: Option<Key>,
+    /// Without it, the call goes past the store.
+    subject: Option<Subject>,
     store: Store,
     /// What the store has that is not simply the answer.
     found: Found,
@@ -105,11 +105,20 @@ fn look_elsewhere(
 #[cold]
 fn unanswered(question: &Question<'_>, mode: Mode, store: &Store, found: Found) -> Unanswered {
     let id = question.ask.id();
-    // Who joins a flight needs no key of its own.
-    let there = |hash| store.flights().key_with(hash).filter(|_| question.is_hashed);
-    let key = (mode != Mode::Uncached).then(|| question.probe.to_key_of(there));
-    let key = key.and_then(|key| key.inspect_err(|error| warn_about_key(id.name, error)).ok());
-    Unanswered { id, mode, key, store: store.clone(), found }
+    let subject = if mode == Mode::Uncached { None } else { subject(question, id, store) };
+    Unanswered { id, mode, subject, store: store.clone(), found }
+}
+
+/// What a call is about, if that can be serialized. Who joins a flight needs no key of its own.
+fn subject(question: &Question<'_>, id: Id, store: &Store) -> Option<Subject> {
+    let probe = &question.probe;
+    if question.is_hashed
+        && let Some(flight) = store.flights().near(probe.hash)
+        && probe.is_key(&flight.key)
+    {
+        return Some(Subject::Flight(flight));
+    }
+    probe.to_key().map(Subject::Key).inspect_err(|error| warn_about_key(id.name, error)).ok()
 }
 
 /// How far a call has come.
@@ -152,13 +161,15 @@ impl State {
     /// The call has found no answer yet. Without a key, it goes past the store.
     pub(crate) fn enter(
         caller: &mut dyn Typed,
-        Unanswered { id: Id { space, name }, mode, key, store, found }: Unanswered,
+        Unanswered { id: Id { space, name }, mode, subject, store, found }: Unanswered,
     ) -> Self {
-        let Some(key) = key else { return Self::alone(caller, name, Tally::new(store, space, Outcome::Bypass)) };
+        let Some(subject) = subject else {
+            return Self::alone(caller, name, Tally::new(store, space, Outcome::Bypass));
+        };
         let bypass = store.is_bypassed();
         let outcome = if bypass { Outcome::Bypass } else { Outcome::Coalesced };
         let tally = Tally::new(store, space, outcome);
-        let ticket = Ticket { key, name, mode, tally, patience: None, seen: None };
+        let ticket = Ticket { subject, name, mode, tally, patience: None, seen: None };
         match found.filter(|_| !bypass) {
             Some((stored, age)) => Self::found(caller, stored, age, ticket),
             None => Self::ask(caller, ticket),
@@ -199,8 +210,8 @@ impl State {
 
     /// No run may start: an old value is the answer, or an error is.
     fn refused(kind: Kind, mut ticket: Ticket, role: Role) -> Self {
-        let Ticket { key, mode, tally, name, .. } = &mut ticket;
-        if let Some(old) = tally.make_up(key, kind, *mode, role == Role::Refreshes) {
+        let Ticket { subject, mode, tally, name, .. } = &mut ticket;
+        if let Some(old) = tally.make_up(subject.key(), kind, *mode, role == Role::Refreshes) {
             return Self::Answered(Answer::Stored(old), ticket.tally);
         }
         tally.took(Outcome::Error);
@@ -229,10 +240,10 @@ impl State {
             // What was due a moment ago still is, unless it has been replaced or put off: chance is not asked again.
             let done = ticket
                 .store()
-                .look_up(&ticket.key)
+                .look_up(ticket.key())
                 .is_some_and(|(now, age)| now.is_put_off(Instant::now()) || age.is_fresh() && !Arc::ptr_eq(&now, &old));
             done || remote.is_none()
-                && ticket.tally.permit(&ticket.key, ticket.name, &rules).map(|leave| permit = leave).is_err()
+                && ticket.tally.permit(ticket.key(), ticket.name, &rules).map(|leave| permit = leave).is_err()
         };
         // What was stored once is to be stored again, whatever the body will say to that.
         let request = ticket.request(&rules);
@@ -242,7 +253,7 @@ impl State {
         };
         // It is not asked about a flight that was left vacant.
         if permit.is_none() && remote.is_none() {
-            let Ok(leave) = ticket.tally.permit(&ticket.key, ticket.name, &rules) else {
+            let Ok(leave) = ticket.tally.permit(ticket.key(), ticket.name, &rules) else {
                 runner.decline();
                 return Self::Answered(Answer::Stored(old), ticket.tally);
             };
@@ -262,17 +273,30 @@ impl State {
         ticket.patience = Patience::new(&rules, true);
         let way = Way { permit, remote, seen: Some(old), mode: ticket.mode };
         let _ = start(caller, runner, &ticket.tally, rules, way);
-        let mut waiting = Waiting::new(waiter, ticket, edge);
+        let mut waiting = Waiting::new(waiter, ticket.tally, ticket.mode, ticket.patience, edge);
         (waiting.role, waiting.has_window) = (Role::Refreshes, true);
         Self::Waiting(waiting)
     }
 
     /// Joins the key's flight, or leads it.
     fn ask(caller: &mut dyn Typed, mut ticket: Ticket) -> Self {
-        caller.check().unwrap_or_else(|message| ticket.tally.panic(message));
+        let runtime = Handle::try_current().ok();
+        if runtime.is_none() {
+            caller.check().unwrap_or_else(|message| ticket.tally.panic(message));
+        }
         let (rules, kind) = (ticket.tally.guard(|| caller.rules()), caller.kind());
+        let fresh = ticket.mode == Mode::Fresh;
         if ticket.patience.is_none() {
             ticket.patience = Patience::new(&rules, ticket.mode == Mode::Normal && !ticket.tally.bypass());
+        }
+        if let Subject::Flight(flight) = ticket.subject {
+            match Waiter::join(flight, fresh, runtime.as_ref()) {
+                Ok(joined) => {
+                    let waiter = joined.settle_in(runtime.as_ref());
+                    return Self::Waiting(wait(waiter, false, ticket.tally, ticket.mode, ticket.patience, &rules));
+                }
+                Err(flight) => ticket.subject = Subject::Flight(flight),
+            }
         }
         let remote = ticket.remote(&rules);
         let mut permit = None;
@@ -281,7 +305,7 @@ impl State {
                 if remote.is_some() {
                     return None; // whether a run is needed is for the remote tier to say first
                 }
-                match ticket.tally.permit(&ticket.key, ticket.name, &rules) {
+                match ticket.tally.permit(ticket.key(), ticket.name, &rules) {
                     Ok(leave) => {
                         permit = leave;
                         None
@@ -291,23 +315,21 @@ impl State {
             })
         };
         let admission =
-            ticket.store().flights().admit(&ticket.key, ticket.mode == Mode::Fresh, look, || ticket.request(&rules));
-        let (waiter, runner) = match admission {
-            Admission::Joined(waiter) => (waiter, None),
-            Admission::Led(waiter, runner) => (waiter, Some(runner)),
-            Admission::Answered(tally::Found::Refusal) => return Self::refused(kind, ticket, Role::Leads),
+            ticket.store().flights().admit(ticket.key(), fresh, runtime.as_ref(), look, || ticket.request(&rules));
+        match admission {
+            Admission::Joined(waiter) => {
+                Self::Waiting(wait(waiter, false, ticket.tally, ticket.mode, ticket.patience, &rules))
+            }
+            Admission::Led(waiter, runner) => {
+                let way = Way { permit, remote, seen: ticket.seen, mode: ticket.mode };
+                let waiting = wait(waiter, true, ticket.tally, ticket.mode, ticket.patience, &rules);
+                Self::lead(caller, waiting, runner, rules, way)
+            }
+            Admission::Answered(tally::Found::Refusal) => Self::refused(kind, ticket, Role::Leads),
             Admission::Answered(tally::Found::Answer(stored, outcome)) => {
                 ticket.tally.took(outcome);
-                return Self::Answered(Answer::Stored(stored), ticket.tally);
+                Self::Answered(Answer::Stored(stored), ticket.tally)
             }
-        };
-        let edge = wait_edge(|| waiter.run(), runner.is_some()).unwrap_or_else(|chain| ticket.tally.panic(&chain));
-        let way = Way { permit, remote, seen: ticket.seen.take(), mode: ticket.mode };
-        let mut waiting = Waiting::new(waiter, ticket, edge);
-        waiting.has_window = rules.terms.have_window();
-        match runner {
-            Some(runner) => Self::lead(caller, waiting, runner, rules, way),
-            None => Self::Waiting(waiting),
         }
     }
 
@@ -346,10 +368,16 @@ impl State {
     /// Ready when the call can be answered.
     pub(crate) fn poll(&mut self, caller: &mut dyn Typed, cx: &mut Context<'_>) -> Poll<Given> {
         loop {
-            let mut waiting = match std::mem::replace(self, Self::Over) {
-                Self::Waiting(waiting) => waiting,
-                Self::Answered(answer, tally) => return Poll::Ready(Given::new(answer, tally)),
-                Self::Alone(mut alone) => {
+            // A call that goes on waiting stays where it is.
+            let mut end = None;
+            if let Self::Waiting(waiting) = self {
+                caller.poll_run(cx);
+                let Poll::Ready(ended) = waiting.poll(cx, caller.kind()) else { return Poll::Pending };
+                end = Some(ended);
+            }
+            *self = match (std::mem::replace(self, Self::Over), end) {
+                (Self::Answered(answer, tally), _) => return Poll::Ready(Given::new(answer, tally)),
+                (Self::Alone(mut alone), _) => {
                     let Poll::Ready(answer) = alone.poll(caller, cx) else {
                         *self = Self::Alone(alone);
                         return Poll::Pending;
@@ -357,26 +385,21 @@ impl State {
                     caller.drop_run();
                     return Poll::Ready(Given::new(answer, alone.tally));
                 }
-                Self::Over => panic!("a coalesced call was polled after it had answered"),
-            };
-            caller.poll_run(cx);
-            match waiting.poll_arrival(cx) {
-                Poll::Pending => {
-                    if let Poll::Ready(answer) = waiting.poll_patience(cx, caller.kind()) {
-                        // A body is gone before the call gives up its place.
-                        caller.drop_run();
-                        return Poll::Ready(Given::new(answer, waiting.tally));
-                    }
-                    *self = Self::Waiting(waiting);
-                    return Poll::Pending;
+                (Self::Waiting(waiting), Some(End::Lapse(answer))) => {
+                    // A body is gone before the call gives up its place.
+                    caller.drop_run();
+                    return Poll::Ready(Given::new(answer, waiting.tally));
                 }
-                Poll::Ready(Arrival::TakenOver(runner)) => *self = Self::take_over(caller, waiting, runner),
-                Poll::Ready(Arrival::Outdated) => *self = Self::ask(caller, waiting.into_ticket()),
-                Poll::Ready(Arrival::Settled) => match waiting.answer(caller.kind()) {
-                    Ok(given) => return Poll::Ready(given),
-                    Err(Again { ticket, found: None }) => *self = Self::ask(caller, ticket),
-                    Err(Again { ticket, found: Some(found) }) => *self = Self::hit(caller, found, ticket),
+                (Self::Waiting(waiting), Some(End::Arrival(arrival))) => match arrival {
+                    Arrival::TakenOver(runner) => Self::take_over(caller, waiting, runner),
+                    Arrival::Outdated => Self::ask(caller, waiting.into_ticket()),
+                    Arrival::Settled => match waiting.answer(caller.kind()) {
+                        Ok(given) => return Poll::Ready(given),
+                        Err(Again { ticket, found: None }) => Self::ask(caller, ticket),
+                        Err(Again { ticket, found: Some(found) }) => Self::hit(caller, found, ticket),
+                    },
                 },
+                (Self::Waiting(_) | Self::Over, _) => panic!("a coalesced call was polled after it had answered"),
             }
         }
     }
@@ -403,6 +426,21 @@ struct Way {
     /// The value that will not do.
     seen: Option<Arc<AnyStored>>,
     mode: Mode,
+}
+
+/// The place of a call in the flight that it has joined or leads.
+fn wait(
+    waiter: Waiter,
+    leads: bool,
+    mut tally: Tally,
+    mode: Mode,
+    patience: Option<Pin<Box<Patience>>>,
+    rules: &Rules,
+) -> Waiting {
+    let edge = wait_edge(|| waiter.run(), leads).unwrap_or_else(|chain| tally.panic(&chain));
+    let mut waiting = Waiting::new(waiter, tally, mode, patience, edge);
+    waiting.has_window = rules.terms.have_window();
+    waiting
 }
 
 /// Notes that the run whose body calls waits for this one, which the call leads or joins.

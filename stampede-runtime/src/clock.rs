@@ -79,6 +79,11 @@ impl Until {
         Self { then, surely: Surely::before(then) }
     }
 
+    /// The time itself.
+    pub(crate) fn then(&self) -> Instant {
+        self.then
+    }
+
     /// Whether it is yet to come.
     #[inline]
     pub fn is_to_come(&self) -> bool {

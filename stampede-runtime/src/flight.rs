@@ -20,15 +20,16 @@
 //! 1. The table holds at most one flight per key: the current one. Only a current flight stores its value, and it does so
 //!    under the lock of its key's shard, in the step that takes it out of the table.
 //! 2. Whoever takes a flight out of the table (`supersede`, `supersede_before`, a `fresh` call) ends its currency for good:
-//!    nobody joins it any more, and it stores nothing. Those who wait still get its outcome. A flight whose tags are voided
-//!    has lost its currency by that, though nobody tells it: whoever looks for it next, to join it or to store its value,
-//!    finds that out and takes it out of the table. What bears its tags from before is void in the store as well, so it
-//!    does no harm if they are voided while it stores.
+//!    nobody joins it any more, and it stores nothing. Those who wait still get its outcome. The flight is told so next,
+//!    under its own lock. Whoever has found it in the table before and joins it in between comes as if before. A flight
+//!    whose tags are voided has lost its currency by that, though nobody tells it: whoever looks for it next, to join it or
+//!    to store its value, finds that out and takes it out of the table. What bears its tags from before is void in the
+//!    store as well, so it does no harm if they are voided while it stores.
 //! 3. A flight has at most one run, known by its `Arc<Run>`. Only the [`Runner`] of that very run finishes it; a runner
 //!    whose run was taken from it changes nothing.
 //! 4. A closed flight stays closed. Who closed it, and no one else, settles its outcome. Nobody joins a closed flight:
 //!    whoever finds one in the table replaces it.
-//! 5. The outcome is set before the wakers are taken, and a waiter looks for it under the lock that it registers under; a
+//! 5. The outcome is set where the wakers are taken, and a waiter looks for it under the lock that it registers under; a
 //!    flight that becomes vacant wakes everyone who waits, and the first to look takes over. So no waiter sleeps through
 //!    either, and those who wait for a lost run wait for one next run, however quickly that ends.
 //! 6. A run ends, or is lost, by the drop of its runner at the latest. A flight that is neither running nor waited for is
@@ -39,15 +40,18 @@
 //!    user runs under any: keys are compared as bytes, values and errors are cloned and dropped outside (see
 //!    [`crate::aside`]).
 //! 9. `in_flight` and the table have forgotten a run before those who waited for it are woken.
+//! 10. The outcome is set under the lock, and in the same step all who wait are taken off the count. From then on, to leave
+//!     is nothing; until then, it is to take oneself off, under the lock.
 
 use std::any::Any;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::breaker::News;
+use crate::clock::Until;
 use crate::flights::{Flights, Request};
 use crate::key::Key;
 use crate::memory::AnyStored;
@@ -55,15 +59,17 @@ use crate::policy::{Report, after};
 use crate::run::Run;
 use crate::settled::AnyError;
 use crate::stats::RunResult;
-use crate::sync::{AbortHandle, Handle, Mutex, MutexGuard, OnceCell, RuntimeFlavor, RuntimeId, sleep, sleep_until};
-use crate::tags::{Bearing, TagTable};
-use crate::wakers::{Place, Wakers};
+use crate::sync::{AbortHandle, Handle, Mutex, MutexGuard, OnceCell, RuntimeFlavor, RuntimeId};
+use crate::tags::Bearing;
+use crate::wakers::Wakers;
 
 #[cfg(all(test, stampede_model))]
 mod model;
+mod waiter;
 
 #[cfg(all(test, stampede_model))]
 pub(crate) use self::model::Bounded;
+pub(crate) use self::waiter::{Arrival, Waiter};
 
 /// What a flight came to.
 pub(crate) enum Outcome {
@@ -102,6 +108,8 @@ pub(crate) struct Flight {
     pub(crate) key: Key,
     core: Mutex<Core>,
     outcome: OnceCell<Outcome>,
+    /// Whose it is. No circle stays: what is in their table is taken out by those who run it or wait for it.
+    flights: Arc<Flights>,
 }
 
 /// What changes in the life of a flight.
@@ -109,9 +117,9 @@ struct Core {
     phase: Phase,
     /// The run, or the last one there was.
     run: Arc<Run>,
-    /// When it has to be over.
-    deadline: Instant,
-    /// Whether the flight may store.
+    /// Until when it may go on.
+    limit: Until,
+    /// Whether the flight may store, and be joined.
     current: bool,
     /// Whether the value is going to be stored if the flight stays current and the body does not say otherwise.
     stores: bool,
@@ -131,6 +139,12 @@ enum Phase {
 }
 
 impl Core {
+    /// One more waits.
+    fn come(&mut self, flights: &Flights) {
+        self.set_waiters(self.waiters + 1);
+        flights.waiter_came();
+    }
+
     fn set_waiters(&mut self, waiters: usize) {
         self.waiters = waiters;
         self.run.set_waiters(waiters);
@@ -140,6 +154,16 @@ impl Core {
     fn is_useful(&self) -> bool {
         let may_store = self.phase == Phase::Running && self.current;
         self.waiters > 0 || may_store && self.run.will_store(self.stores)
+    }
+
+    /// Whether there is a run, and it should be over by now.
+    fn is_overdue(&self) -> bool {
+        self.phase == Phase::Running && !self.limit.is_to_come()
+    }
+
+    /// Whether this runtime sees to the run's limit.
+    fn is_watched_by(&self, runtime: &Handle) -> bool {
+        self.watches.iter().any(|(id, _)| *id == runtime.id())
     }
 
     /// Ends the run. What is to be done about it outside the lock: abort the task, count the run.
@@ -152,21 +176,21 @@ impl Core {
 
 impl Flight {
     /// Whether one of its tags was invalidated since it began.
-    pub(crate) fn is_void(&self, tags: &TagTable) -> bool {
-        self.bearing.as_ref().is_some_and(|bearing| tags.voids(bearing))
+    pub(crate) fn is_void(&self) -> bool {
+        self.bearing.as_ref().is_some_and(|bearing| self.flights.tags.voids(bearing))
     }
 
     /// Whether there is a run within its limit.
     pub(crate) fn is_under_way(&self) -> bool {
         let core = self.core.lock();
-        core.phase == Phase::Running && Instant::now() < core.deadline
+        core.phase == Phase::Running && !core.is_overdue()
     }
 
     /// The flight has left the table: it has lost its currency.
-    pub(crate) fn superseded(&self, flights: &Flights) {
+    pub(crate) fn superseded(&self) {
         let mut core = self.core.lock();
         core.current = false;
-        self.close_if_useless(core, flights);
+        self.close_if_useless(core);
     }
 
     /// A flight with a run that has just begun.
@@ -184,7 +208,7 @@ impl Flight {
             core: Mutex::new(Core {
                 phase: Phase::Running,
                 run: Arc::clone(&run),
-                deadline,
+                limit: Until::new(deadline),
                 current: true,
                 stores: request.stores,
                 waiters: 0,
@@ -193,8 +217,9 @@ impl Flight {
                 watches: Vec::new(),
             }),
             outcome: OnceCell::new(),
+            flights: Arc::clone(flights),
         });
-        Runner::new(Arc::clone(flights), flight, run, deadline)
+        Runner::new(flight, run, deadline)
     }
 
     /// What the flight came to, once it has.
@@ -218,19 +243,20 @@ impl Flight {
     }
 
     /// Gives the run up if it should have been over by now. Says whether it should.
-    pub(crate) fn enforce_limit(&self, flights: &Flights) -> bool {
+    pub(crate) fn enforce_limit(&self) -> bool {
         let overdue = {
             let core = self.core.lock();
-            (core.phase == Phase::Running && core.deadline <= Instant::now()).then(|| Arc::clone(&core.run))
+            core.is_overdue().then(|| Arc::clone(&core.run))
         };
         if let Some(run) = &overdue {
-            self.lose(run, Lost::TimedOut, flights);
+            self.lose(run, Lost::TimedOut);
         }
         overdue.is_some()
     }
 
     /// The run is lost, if it is (still) this flight's: those who wait are to start the next one.
-    fn lose(&self, run: &Arc<Run>, lost: Lost, flights: &Flights) {
+    fn lose(&self, run: &Arc<Run>, lost: Lost) {
+        let flights = &self.flights;
         let mut old_stays = false;
         if lost == Lost::TimedOut {
             let locked = flights.lock(&self.key);
@@ -255,8 +281,8 @@ impl Flight {
             Lost::Declined => None,
         };
         let result = result.filter(|_| !run.is_approaching());
-        self.run_ended(result, flights);
-        self.close_if_useless(core, flights);
+        self.run_ended(result);
+        self.close_if_useless(core);
         flights.telemetry.run_ended(run, result, self.counts);
         wakers.into_iter().for_each(Waker::wake);
         if let Some(task) = task {
@@ -270,29 +296,29 @@ impl Flight {
     }
 
     /// Closes the flight, if it is open and of no use to anybody.
-    fn close_if_useless(&self, mut core: MutexGuard<'_, Core>, flights: &Flights) {
+    fn close_if_useless(&self, mut core: MutexGuard<'_, Core>) {
         if core.phase == Phase::Closed || core.is_useful() {
             return;
         }
         let ended = (core.phase == Phase::Running).then(|| {
             let result = (!core.run.is_approaching()).then_some(RunResult::Cancelled);
-            self.run_ended(result, flights);
+            self.run_ended(result);
             (Arc::clone(&core.run), result)
         });
         let news = core.run.settle(Report::Lost);
         let task = core.end_run(Phase::Closed);
         let watches = std::mem::take(&mut core.watches);
         drop(core);
-        flights.remove(self);
+        self.flights.remove(self);
         if let Some((run, result)) = ended {
-            flights.telemetry.run_ended(&run, result, self.counts);
+            self.flights.telemetry.run_ended(&run, result, self.counts);
         }
         abort(task, watches);
         news.into_iter().for_each(News::tell);
     }
 
-    fn run_ended(&self, result: Option<RunResult>, flights: &Flights) {
-        flights.run_ended(result.filter(|_| self.counts));
+    fn run_ended(&self, result: Option<RunResult>) {
+        self.flights.run_ended(result.filter(|_| self.counts));
     }
 }
 
@@ -308,24 +334,19 @@ pub(crate) struct Runner {
     pub(crate) run: Arc<Run>,
     /// When the run has to be over.
     pub(crate) deadline: Instant,
-    flights: Arc<Flights>,
 }
 
 impl Runner {
-    fn new(flights: Arc<Flights>, flight: Arc<Flight>, run: Arc<Run>, deadline: Instant) -> Self {
-        flights.run_began();
-        Self { flight, run, deadline, flights }
-    }
-
-    /// A caller's place among those who wait for the run, which is not in the table yet.
-    pub(crate) fn wait(&self) -> Waiter {
-        Waiter::counted(&self.flights, Arc::clone(&self.flight), &mut self.flight.core.lock())
+    fn new(flight: Arc<Flight>, run: Arc<Run>, deadline: Instant) -> Self {
+        flight.flights.run_began();
+        Self { flight, run, deadline }
     }
 
     /// The run came to an end: closes the flight, unless the run is no longer its own. `commit` stores what is to be stored,
     /// and is called under the key's lock if the flight is still current and its tags have not been voided.
     pub(crate) fn close(self, result: Option<RunResult>, commit: &mut dyn FnMut()) -> Option<Closed> {
-        let Self { flight, flights, run, .. } = &self;
+        let Self { flight, run, .. } = &self;
+        let flights = &flight.flights;
         let mut locked = flights.lock(&flight.key);
         let mut core = flight.core.lock();
         if core.phase != Phase::Running || !Arc::ptr_eq(&core.run, run) {
@@ -335,7 +356,7 @@ impl Runner {
         let (alone, watches) = (core.waiters == 1, std::mem::take(&mut core.watches));
         drop(core);
         let removed = if locked.is_current(flight) {
-            if !flight.is_void(&flights.tags) {
+            if !flight.is_void() {
                 commit();
             }
             locked.remove(&flight.key)
@@ -344,25 +365,25 @@ impl Runner {
         };
         drop(locked);
         drop(removed);
-        flight.run_ended(result, flights);
+        flight.run_ended(result);
         flights.telemetry.run_ended(run, result, flight.counts);
         Some(Closed { runner: self, alone, watches })
     }
 
     /// The run is not going to begin: the next of those who wait may start one.
     pub(crate) fn decline(self) {
-        self.flight.lose(&self.run, Lost::Declined, &self.flights);
+        self.flight.lose(&self.run, Lost::Declined);
     }
 
     /// The run reached its limit.
     pub(crate) fn time_out(self) {
-        self.flight.lose(&self.run, Lost::TimedOut, &self.flights);
+        self.flight.lose(&self.run, Lost::TimedOut);
     }
 }
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        self.flight.lose(&self.run, Lost::Dropped, &self.flights);
+        self.flight.lose(&self.run, Lost::Dropped);
     }
 }
 
@@ -378,146 +399,13 @@ impl Closed {
     /// Tells those who wait what the flight came to.
     pub(crate) fn settle(self, outcome: Outcome) {
         let flight = &self.runner.flight;
-        let _ = flight.outcome.set(outcome);
-        let wakers = flight.core.lock().wakers.all();
-        abort(None, self.watches);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// A caller's place among those who wait for a flight. Dropping it gives up the place and nothing else.
-pub(crate) struct Waiter {
-    pub(crate) flight: Arc<Flight>,
-    flights: Arc<Flights>,
-    place: Option<Place>,
-}
-
-/// What a look at a flight comes to, when it comes to anything.
-pub(crate) enum Arrival {
-    /// The flight has an outcome.
-    Settled,
-    /// The run was lost, and the next one is this caller's to start.
-    TakenOver(Runner),
-    /// The run was lost, and the flight is no longer current: there may be a better answer.
-    Outdated,
-}
-
-impl Waiter {
-    /// One more who waits, unless the flight is closed.
-    pub(crate) fn join(flights: &Arc<Flights>, flight: &Arc<Flight>) -> Option<Self> {
-        let mut core = flight.core.lock();
-        let joins = core.phase != Phase::Closed;
-        joins.then(|| Self::counted(flights, Arc::clone(flight), &mut core))
-    }
-
-    fn counted(flights: &Arc<Flights>, flight: Arc<Flight>, core: &mut Core) -> Self {
-        core.set_waiters(core.waiters + 1);
-        flights.waiter_came();
-        Self { flight, flights: Arc::clone(flights), place: None }
-    }
-
-    /// The run that is waited for, or was, if it is over.
-    pub(crate) fn run(&self) -> Arc<Run> {
-        Arc::clone(&self.flight.core.lock().run)
-    }
-
-    /// Whether the flight's run before this one reached its limit.
-    pub(crate) fn follows_timeout(&self) -> bool {
-        self.flight.core.lock().run.follows_timeout()
-    }
-
-    /// Sees to it that the limit of runs is kept even if whoever runs them is never polled again: in its caller's task, or
-    /// on a runtime that nobody drives. Each runtime that waits has a timer of its own.
-    pub(crate) fn watch(&self) {
-        let Ok(runtime) = Handle::try_current() else { return };
-        {
-            let mut core = self.flight.core.lock();
-            if core.phase == Phase::Closed || core.watches.iter().any(|(id, _)| *id == runtime.id()) {
-                return;
-            }
-            core.watches.push((runtime.id(), None));
-        }
-        let watch = runtime.spawn(watch(Arc::clone(&self.flight), Arc::clone(&self.flights)));
-        let mut core = self.flight.core.lock();
-        match core.watches.iter_mut().find(|(id, _)| *id == runtime.id()) {
-            Some((_, task)) => *task = Some(watch.abort_handle()),
-            None => watch.abort(),
-        }
-    }
-
-    /// Starts the next run, if the flight is vacant.
-    pub(crate) fn take_over(&self) -> Option<Runner> {
-        let mut core = self.flight.core.lock();
-        if core.phase != Phase::Vacant {
-            return None;
-        }
-        core.phase = Phase::Running;
-        core.run = Arc::new(core.run.next());
-        core.deadline = after(Instant::now(), self.flight.run_limit);
-        let (run, deadline) = (Arc::clone(&core.run), core.deadline);
-        drop(core);
-        self.flights.telemetry.run_began(&run);
-        Some(Runner::new(Arc::clone(&self.flights), Arc::clone(&self.flight), run, deadline))
-    }
-
-    /// Ready once the flight has an outcome, or is this caller's to run.
-    pub(crate) fn poll_arrival(&mut self, cx: &Context<'_>) -> Poll<Arrival> {
-        let Self { flight, place, .. } = &mut *self;
-        if flight.outcome.get().is_some() {
-            return Poll::Ready(Arrival::Settled);
-        }
-        let mut core = flight.core.lock();
-        if flight.outcome.get().is_some() {
-            return Poll::Ready(Arrival::Settled);
-        }
-        if core.phase == Phase::Vacant {
-            let current = core.current;
-            drop(core);
-            if !current {
-                return Poll::Ready(Arrival::Outdated);
-            }
-            if let Some(runner) = self.take_over() {
-                return Poll::Ready(Arrival::TakenOver(runner));
-            }
-            // Somebody else was quicker.
-            return self.poll_arrival(cx);
-        }
-        let replaced = core.wakers.register(place, cx.waker());
-        drop(core);
-        drop(replaced);
-        Poll::Pending
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        self.flights.waiter_left();
-        let mut core = self.flight.core.lock();
-        let waker = self.place.take().and_then(|place| core.wakers.leave(place));
-        let left = core.waiters - 1;
-        core.set_waiters(left);
-        // What a tag has voided would be noticed when its run ends; nobody needs to wait for that.
-        if left == 0 && self.flight.is_void(&self.flights.tags) {
-            core.current = false;
-        }
-        self.flight.close_if_useless(core, &self.flights);
-        drop(waker);
-    }
-}
-
-/// Gives up each run of a flight when it reaches its limit.
-async fn watch(flight: Arc<Flight>, flights: Arc<Flights>) {
-    loop {
-        let (phase, run, deadline) = {
-            let core = flight.core.lock();
-            (core.phase, Arc::clone(&core.run), core.deadline)
+        let wakers = {
+            let mut core = flight.core.lock();
+            flight.flights.waiters_left(core.waiters);
+            let _ = flight.outcome.set(outcome);
+            std::mem::take(&mut core.wakers)
         };
-        match phase {
-            Phase::Closed => return,
-            Phase::Running if deadline <= Instant::now() => flight.lose(&run, Lost::TimedOut, &flights),
-            Phase::Running => sleep_until(deadline).await,
-            // The next run is not older than this moment.
-            Phase::Vacant => sleep(flight.run_limit).await,
-        }
+        abort(None, self.watches);
+        wakers.into_all().for_each(Waker::wake);
     }
 }

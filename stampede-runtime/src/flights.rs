@@ -12,7 +12,7 @@ use crate::run::Run;
 use crate::space::Space;
 use crate::stats::{Calls, Counters, Outcome, RunResult, Runs};
 use crate::sync::plain::AtomicUsize;
-use crate::sync::{Mutex, MutexGuard, Ordering};
+use crate::sync::{Handle, Mutex, MutexGuard, Ordering};
 use crate::tags::{Bearing, TagTable};
 use crate::telemetry::{Since, Telemetry};
 
@@ -135,12 +135,11 @@ impl Flights {
         self.lock(key).shard.contains_key(key)
     }
 
-    /// A key that has a flight and this hash. Whether it is the right one is for the caller to see: that may take code of
-    /// the user's, which is not to run under the lock.
-    pub(crate) fn key_with(&self, hash: u64) -> Option<Key> {
+    /// The current flight of a key that has this hash. Whether it is the right one is for the caller to see: that may take
+    /// code of the user's, which is not to run under the lock.
+    pub(crate) fn near(&self, hash: u64) -> Option<Arc<Flight>> {
         let sought: &dyn Sought = &Given(hash);
-        let shard = self.shards[Self::shard_of(hash)].lock();
-        shard.get_key_value(sought).map(|(key, _)| Key::clone(key))
+        self.shards[Self::shard_of(hash)].lock().get(sought).map(Arc::clone)
     }
 
     /// How many flights the table holds.
@@ -163,8 +162,8 @@ impl Flights {
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn waiter_left(&self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn waiters_left(&self, waiters: usize) {
+        self.waiting.fetch_sub(waiters, Ordering::Relaxed);
     }
 
     /// A current run has reached its limit. The key is locked. Says whether an old value is left to be served.
@@ -200,26 +199,22 @@ impl Flights {
         drop(locked);
     }
 
-    /// Joins the current flight of a key, one that a `fresh` call started if that is asked for; or leads a new one. `look` is
+    /// Joins the current flight of a key, as [`Waiter::join`] does; or leads a new one. `look` is
     /// a last look into the store, under the lock: a run that ended just now is gone from the table, and what it stored is
     /// there. `request` is made there as well, by who leads.
     pub(crate) fn admit<A>(
         self: &Arc<Self>,
         key: &Key,
         fresh: bool,
+        runtime: Option<&Handle>,
         look: impl FnOnce() -> Option<A>,
         request: impl FnOnce() -> Request,
     ) -> Admission<A> {
         let locked = self.lock(key);
-        let current = locked.shard.get(key).filter(|current| !current.is_void(&self.tags));
-        if let Some(current) = current
-            && (current.fresh || !fresh)
-            && let Some(waiter) = Waiter::join(self, current)
-        {
+        let current = locked.shard.get(key).map(Arc::clone);
+        if let Some(Ok(joined)) = current.map(|current| Waiter::join(current, fresh, runtime)) {
             drop(locked);
-            waiter.flight.enforce_limit(self);
-            waiter.watch();
-            return Admission::Joined(waiter);
+            return Admission::Joined(joined.settle_in(runtime));
         }
         if let Some(answer) = look() {
             return Admission::Answered(answer);
@@ -231,12 +226,12 @@ impl Flights {
     /// Leads a new flight, in place of the one that there may be.
     fn lead(self: &Arc<Self>, mut locked: Locked<'_>, key: Key, request: Request) -> (Waiter, Runner) {
         let runner = Flight::lead(self, request);
-        let waiter = runner.wait();
+        let waiter = Waiter::first(&runner);
         let replaced = locked.shard.insert(key, Arc::clone(&runner.flight));
         drop(locked);
         self.telemetry.run_began(&runner.run);
         if let Some(replaced) = replaced {
-            replaced.superseded(self);
+            replaced.superseded();
         }
         (waiter, runner)
     }
@@ -250,15 +245,14 @@ impl Flights {
         let key = Key::clone(&request.run.key);
         loop {
             let locked = self.lock(&key);
-            let current = locked.shard.get(&key).filter(|current| !current.is_void(&self.tags));
+            let current = locked.shard.get(&key).filter(|current| !current.is_void());
             if current.is_some_and(|current| current.is_under_way()) {
                 return None;
             }
-            if let Some(current) = current
-                && let Some(waiter) = Waiter::join(self, current)
-            {
+            if let Some(Ok(joined)) = current.map(|current| Waiter::join(Arc::clone(current), false, None)) {
                 drop(locked);
-                if waiter.flight.enforce_limit(self) {
+                let waiter = joined.waiter;
+                if waiter.flight.enforce_limit() {
                     continue;
                 }
                 let runner = waiter.take_over()?;
@@ -279,7 +273,7 @@ impl Flights {
         then();
         drop(locked);
         if let Some(removed) = removed {
-            removed.superseded(self);
+            removed.superseded();
         }
     }
 
@@ -289,7 +283,7 @@ impl Flights {
         for shard in &self.shards {
             let removed: Vec<_> = shard.lock().extract_if(|_, flight| flight.epoch < epoch).collect();
             for (_, flight) in removed {
-                flight.superseded(self);
+                flight.superseded();
             }
         }
     }

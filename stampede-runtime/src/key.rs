@@ -204,10 +204,9 @@ impl Probe<'_> {
         Ok(Arc::from(built.as_bytes()))
     }
 
-    /// The key, of those that this gives for its hash if it can, or else built.
-    pub(crate) fn to_key_of(self, there: impl FnOnce(u64) -> Option<Key>) -> Result<Key, KeyError> {
-        let is_it = |key: &Key| space_of(key).is_some_and(|space| self.is(space, parts_of(key)));
-        there(self.hash).filter(is_it).map_or_else(|| self.to_key(), Ok)
+    /// Whether this is its key, given that their hashes are equal.
+    pub(crate) fn is_key(&self, key: &[u8]) -> bool {
+        space_of(key).is_some_and(|space| self.is(space, parts_of(key)))
     }
 
     /// Whether it is the key of this hash, of this cache and with these parts.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::flight::{Flight, Outcome};
+use crate::flight::{Outcome, Waiter};
 use crate::memory::{AnyStored, Stored};
 use crate::refusal::{CircuitOpen, Timeout};
 use crate::reply::{Share, Value};
@@ -45,8 +45,8 @@ impl Output {
 pub(crate) enum Answer {
     /// A copy of this value, or a share of this error.
     Stored(Arc<AnyStored>),
-    /// A share of the error that this flight came to.
-    Error(Arc<Flight>),
+    /// The same of what the flight came to that the call has waited for.
+    Settled(Waiter),
     /// What its own body has returned, to it alone.
     Own(Packed),
     TimedOut(&'static str, Duration),
@@ -68,7 +68,14 @@ enum Failure<'g> {
 
 impl Answer {
     fn stored(&self) -> Option<&AnyStored> {
-        if let Self::Stored(stored) = self { Some(&**stored) } else { None }
+        match self {
+            Self::Stored(stored) => Some(stored),
+            Self::Settled(waiter) => match waiter.flight.outcome() {
+                Some(Outcome::Stored(stored)) => Some(stored),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// A value that nobody else has.
@@ -78,10 +85,10 @@ impl Answer {
 
     fn failure(&self) -> Option<Failure<'_>> {
         match self {
-            Self::Stored(stored) => stored.downcast().map(Failure::Error),
-            Self::Error(flight) => match flight.outcome() {
+            Self::Stored(_) => self.stored()?.downcast().map(Failure::Error),
+            Self::Settled(waiter) => match waiter.flight.outcome() {
                 Some(Outcome::Error(error)) => Some(Failure::Error(error)),
-                _ => None,
+                _ => self.stored()?.downcast().map(Failure::Error),
             },
             Self::Own(Packed::Error(error)) => Some(Failure::Error(error)),
             Self::Own(Packed::Value { .. }) => None,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::breaker::{Permit, Refusal};
+use crate::flight::Flight;
 use crate::flights::Request;
 use crate::key::{Key, space_of};
 use crate::memory::AnyStored;
@@ -122,9 +123,25 @@ impl Drop for Tally {
     }
 }
 
+/// What a call is about.
+pub(crate) enum Subject {
+    Key(Key),
+    /// A key that had this flight just now.
+    Flight(Arc<Flight>),
+}
+
+impl Subject {
+    pub(crate) fn key(&self) -> &Key {
+        match self {
+            Self::Key(key) => key,
+            Self::Flight(flight) => &flight.key,
+        }
+    }
+}
+
 /// A question to the flights of a store.
 pub(crate) struct Ticket {
-    pub(crate) key: Key,
+    pub(crate) subject: Subject,
     pub(crate) name: &'static str,
     pub(crate) mode: Mode,
     pub(crate) tally: Tally,
@@ -143,6 +160,10 @@ pub(crate) enum Found {
 }
 
 impl Ticket {
+    pub(crate) fn key(&self) -> &Key {
+        self.subject.key()
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.tally.store
     }
@@ -155,7 +176,7 @@ impl Ticket {
         let store = self.store();
         let trigger = if self.mode == Mode::Fresh { Trigger::Manual } else { Trigger::Miss };
         Request {
-            run: Run::new(self.name, Arc::clone(&self.key), store.id()).triggered(trigger),
+            run: Run::new(self.name, Arc::clone(self.key()), store.id()).triggered(trigger),
             fresh: self.mode == Mode::Fresh,
             stores: !self.tally.bypass() && !store.cap(rules.terms.ttl).is_zero(),
             counts: !self.tally.bypass(),
@@ -171,7 +192,7 @@ impl Ticket {
         if self.mode == Mode::Fresh || self.tally.bypass() {
             return None;
         }
-        let (stored, age) = self.store().look_up(&self.key)?;
+        let (stored, age) = self.store().look_up(self.key())?;
         if stored.is(kind.value) {
             let outcome = if age.is_fresh() { Outcome::Fresh } else { Outcome::Stale };
             let put_off = stored.is_put_off(Instant::now());

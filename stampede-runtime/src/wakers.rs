@@ -35,6 +35,11 @@ impl Wakers {
         self.places[place].take()
     }
 
+    /// All of them, to be woken outside the lock. Nobody has a place any more.
+    pub(crate) fn into_all(self) -> impl Iterator<Item = Waker> {
+        self.places.into_iter().flatten()
+    }
+
     /// All of them, to be woken outside the lock. The places stay taken.
     pub(crate) fn all(&mut self) -> Vec<Waker> {
         self.places.iter_mut().filter_map(Option::take).collect()

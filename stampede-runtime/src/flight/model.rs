@@ -43,11 +43,12 @@ use tokio::time::Instant;
 pub(crate) use self::bounded::Bounded;
 use super::{Arrival, Flight, Outcome, Phase, Runner, Waiter};
 use crate::flights::{Admission, Flights, Request};
+use crate::key::hash_of;
 use crate::memory::{Stored, Verdict};
 use crate::policy::Lifetime;
 use crate::run::Run;
 use crate::stats::RunResult;
-use crate::sync::{AtomicU64, Ordering, set_runtime, step};
+use crate::sync::{AtomicU64, Handle, Ordering, set_runtime, step};
 use crate::tags::{Bearing, Tag, Tags};
 
 mod bounded;
@@ -219,7 +220,12 @@ impl World {
             }
             stored
         };
-        let admission = self.flights.admit(&Arc::clone(&request.run.key), wish.fresh, look, || request);
+        let (flights, key, runtime) = (&self.flights, Arc::clone(&request.run.key), Handle::try_current().ok());
+        let near = flights.near(hash_of(&key)).map(|near| Waiter::join(near, wish.fresh, runtime.as_ref()));
+        if let Some(Ok(joined)) = near {
+            return Admission::Joined(joined.settle_in(runtime.as_ref()));
+        }
+        let admission = flights.admit(&key, wish.fresh, runtime.as_ref(), look, || request);
         self.are_told(&superseded);
         admission
     }

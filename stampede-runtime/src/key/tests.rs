@@ -14,18 +14,12 @@ fn probe<'p>(hash: u64, parts: &'p &'static str) -> Probe<'p> {
 }
 
 #[test]
-fn a_key_that_is_there_is_not_built_again() {
-    let there = probe(1, &"a").to_key().expect("a key");
-    let taken = probe(1, &"a").to_key_of(|hash| (hash == 1).then(|| Key::clone(&there))).expect("a key");
-    assert!(Arc::ptr_eq(&taken, &there));
-}
-
-#[test]
-fn another_key_of_the_same_hash_is_not_taken_for_it() {
-    let key = probe(1, &"b").to_key().expect("a key");
-    let elsewhere = Probe { space: space(8), ..probe(1, &"b") }.to_key().expect("a key");
-    for there in [probe(1, &"a").to_key().expect("a key"), elsewhere] {
-        assert_eq!(probe(1, &"b").to_key_of(|_| Some(there)).expect("a key"), key);
+fn a_key_is_known_by_its_cache_and_parts() {
+    let key = |probe: Probe<'_>| probe.to_key().expect("a key");
+    let sought = probe(1, &"b");
+    assert!(sought.is_key(&key(probe(1, &"b"))));
+    for other in [probe(1, &"a"), Probe { space: space(8), ..sought }] {
+        assert!(!sought.is_key(&key(other)), "another key of the same hash");
     }
 }
 

@@ -7,8 +7,9 @@ use std::task::{Context, Poll, Waker};
 use shuttle::future::{spawn, yield_now};
 
 use super::{Answer, COALESCED, FRESH, KEY, NORMAL, Notes, OVERDUE, Stock, TAG, TAGGED, Wish, World};
-use crate::flight::{Arrival, Runner};
+use crate::flight::{Arrival, Runner, Waiter};
 use crate::flights::Admission;
+use crate::key::hash_of;
 use crate::sync::{Handle, Ordering};
 use crate::tags::{Bearing, Tag};
 
@@ -152,6 +153,16 @@ pub(super) fn timed_out_caller(world: &Arc<World>) {
 
 pub(super) fn leaver(world: &Arc<World>) {
     look_in(world, NORMAL, None);
+}
+
+/// Who has found a flight that loses its currency before it is joined. Somebody waits for it: it stays open.
+pub(super) fn late_joiner(world: &Arc<World>) {
+    let Admission::Led(waiter, runner) = world.admit(NORMAL) else { unreachable!("nobody else is there") };
+    let found = world.flights.near(hash_of(KEY)).expect("it is there");
+    invalidator(world);
+    assert!(Waiter::join(found, false, None).is_err(), "a superseded flight is joined");
+    here(world)(runner);
+    drop(waiter);
 }
 
 pub(super) fn fresh_leaver(world: &Arc<World>) {

@@ -39,6 +39,11 @@ fn what_is_superseded_does_not_commit() {
 }
 
 #[test]
+fn what_is_superseded_is_not_joined() {
+    explore(0, &[late_joiner], |notes| assert_eq!(notes.runs, 1));
+}
+
+#[test]
 fn what_began_before_a_clear_does_not_outlive_it() {
     explore(3, &[caller, clearer], |_| ());
     explore(2, &[caller, clearer, caller], |_| ());
