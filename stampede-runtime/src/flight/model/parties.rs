@@ -85,6 +85,7 @@ pub(super) fn caller(world: &Arc<World>) {
 pub(super) fn caller_of_the_only_run(world: &Arc<World>) {
     if world.call(NORMAL, here(world)) {
         assert_eq!(world.flights.in_flight(), 0, "a run is under way after its end");
+        assert_eq!(world.flights.waiting(), 0, "a caller waits for a run after its end");
         assert!(world.flights.lock(KEY).remove(KEY).is_none(), "a flight is current after its end");
     }
 }
@@ -144,6 +145,15 @@ pub(super) fn declining_caller(world: &Arc<World>) {
 /// Whose runs have no time.
 pub(super) fn overdue_caller(world: &Arc<World>) {
     world.call(OVERDUE, here(world));
+}
+
+/// Whose run is past its limit, and nobody has noticed until somebody joins it.
+pub(super) fn overdue_idler(world: &Arc<World>) {
+    let Admission::Led(waiter, runner) = world.admit(OVERDUE) else { unreachable!("nobody else is there") };
+    world.owns(&runner);
+    let Admission::Joined(joined) = world.admit(OVERDUE) else { unreachable!("it is under way") };
+    assert!(runner.run.is_over(), "a run past its limit is waited for");
+    drop((waiter, joined, runner));
 }
 
 /// Whose first run sees its limit by itself.

@@ -94,6 +94,7 @@ fn a_run_that_nobody_can_use_is_aborted() {
 
 #[test]
 fn a_run_past_its_limit_is_replaced() {
+    explore(0, &[overdue_idler], |notes| assert_eq!(notes.runs, 1));
     explore(3, &[overdue_caller, overdue_caller], |_| ());
     explore(2, &[overdue_caller, overdue_caller, caller], |_| ());
     explore(2, &[timed_out_caller, overdue_caller, leaver], |_| ());
