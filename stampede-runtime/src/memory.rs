@@ -11,8 +11,8 @@
 //! 4. moka judges by how often and how recently an entry is asked for. It need only know that when something has to go, and
 //!    only what is new drives anything out. So for each new entry, each thread tells moka of its next few hits; where nothing
 //!    new comes, hits are not told. Every miss that stores something is.
-//! 5. What a value is good for is decided by the policy, from its own times. moka knows nothing of time: each entry that is
-//!    handed in clears away another one that is over, if there is one where it looks.
+//! 5. What a value is good for is decided by the policy, from its own times. moka knows nothing of time: who stores or counts
+//!    clears away what is over, if there is anything where it looks.
 //! 6. What is taken out of the table is dropped when no reader is left that might look at it, on any thread that reads or
 //!    writes here or in another store; and there, like all that moka drops, not before the locks in force are released: see
 //!    [`grace`] and [`crate::aside`].
@@ -206,9 +206,9 @@ impl Memory {
         self.clear_next(hash);
     }
 
-    /// Lets go of an entry that is over, if it is the next one's turn.
+    /// Lets go of what is over, where the table looks next in this hash's shard.
     fn clear_next(&self, hash: u64) {
-        if let Some(gone) = self.table.clear_next(hash, Instant::now()) {
+        for gone in self.table.clear_next(hash, Instant::now()) {
             step();
             // Unless there is another entry by now.
             self.tokens.entry(gone.hash).and_compute_with(|token| match token {
@@ -267,6 +267,7 @@ impl Memory {
 
     pub(crate) fn len(&self) -> u64 {
         let _holding = Holding::start();
+        Table::hashes().for_each(|hash| self.clear_next(hash));
         self.tokens.run_pending_tasks();
         self.table.len() as u64
     }

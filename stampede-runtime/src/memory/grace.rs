@@ -41,7 +41,7 @@ impl Retired {
     ///
     /// # Safety
     ///
-    /// To free it on any thread is sound once nobody looks at it any more: so this is given to [`free`](self::free) after it
+    /// To free it on any thread is sound once nobody looks at it any more: so this is given to [`free`] after it
     /// has become impossible to find. Nobody else frees it.
     #[expect(unsafe_code, reason = "what readers look at is not owned by them")]
     pub(super) unsafe fn new(at: NonNull<()>, free: unsafe fn(NonNull<()>)) -> Self {

@@ -10,8 +10,8 @@
 //! 4. An array that is too full is replaced by one with the same entries, and retired, under the lock. Who still reads it
 //!    began to before that, and so before whatever changes in the other is done.
 //! 5. The low bits of a slot tell most entries apart without a look at them.
-//! 6. Whoever puts an entry in looks at some others, one after the other, whether they are over. So what nobody asks for any
-//!    more is gone before a shard has been given as many entries as it has slots.
+//! 6. Whoever puts an entry in, or counts them, looks at some others, one after the other, whether they are over. So what
+//!    nobody asks for any more is gone before a shard has been given half as many entries as it has slots.
 
 use std::marker::PhantomData;
 use std::mem;
@@ -47,7 +47,7 @@ struct Count {
     entries: usize,
     /// Slots that are not empty.
     used: usize,
-    /// The next slot to be looked at whether its entry is over.
+    /// The next slot whose entry may be over.
     next: usize,
 }
 
@@ -311,6 +311,8 @@ impl Default for Table {
 
 impl Table {
     const SHARDS: usize = 32;
+    /// Where in a hash its shard is.
+    const SHARD: u32 = 56;
     /// How much may be retired and not freed, in a table with a shard of so many entries. To find out what can be takes a
     /// system call. But where few entries fill a store they are large: it is to be one of sixteen at most, more or less.
     fn unfreed(entries: usize) -> usize {
@@ -319,7 +321,7 @@ impl Table {
 
     #[inline]
     fn shard(&self, hash: u64) -> &Shard {
-        let bits = (hash >> 56) as usize;
+        let bits = (hash >> Self::SHARD) as usize;
         &self.shards[bits % Self::SHARDS]
     }
 
@@ -399,20 +401,42 @@ impl Table {
         Some(gone)
     }
 
-    /// Looks at the next slot of this hash's shard, and takes its entry out if that is over.
-    pub(super) fn clear_next(&self, hash: u64, now: Instant) -> Option<Gone> {
+    /// Looks at the next slots of this hash's shard, and takes out what is over: some two of them, and more as long as it
+    /// finds anything.
+    pub(super) fn clear_next(&self, hash: u64, now: Instant) -> Vec<Gone> {
+        const FEW: usize = 2;
+        const MANY: usize = 64;
         let shard = self.shard(hash);
         let (section, mut count) = (Section::start(), shard.count.lock());
-        let slots = shard.slots(&section)?;
-        let place = count.next;
-        count.next = place.wrapping_add(1);
-        let Found::Entry(entry) = slots.look(&section, place, 1, 1) else { return None };
-        let gone = entry.is_over(now).then(|| entry.gone())?;
-        let (taken, unfreed) = (slots.take(place, &mut count), Self::unfreed(count.entries));
+        let (mut gone, mut taken) = (Vec::new(), Vec::new());
+        let mut looks = FEW;
+        while let Some(slots) = shard.slots(&section)
+            && looks > 0
+        {
+            looks -= 1;
+            let place = count.next;
+            count.next = place.wrapping_add(1);
+            if let Found::Entry(entry) = slots.look(&section, place, 1, 1)
+                && entry.is_over(now)
+            {
+                gone.push(entry.gone());
+                taken.push(slots.take(place, &mut count));
+                // Of what has been over for long there is mostly more.
+                looks = (2 * FEW).min(MANY - gone.len());
+            }
+        }
+        let unfreed = Self::unfreed(count.entries);
         drop(count);
         drop(section);
-        self.retire([taken], unfreed);
-        Some(gone)
+        if !taken.is_empty() {
+            self.retire(taken, unfreed);
+        }
+        gone
+    }
+
+    /// A hash for each shard.
+    pub(super) fn hashes() -> impl Iterator<Item = u64> {
+        (0..Self::SHARDS as u64).map(|shard| shard << Self::SHARD)
     }
 
     /// Frees these in the end, outside all sections and locks.

@@ -155,6 +155,17 @@ fn what_is_over_goes_as_others_come() {
 }
 
 #[test]
+fn of_what_has_been_over_for_long_much_goes_at_once() {
+    let memory = memory(10_000);
+    let over = Lifetime::plain(Instant::now(), Duration::ZERO);
+    for n in 0..200 {
+        memory.table.insert(Stored::new(n).with(&key(n, "text"), Verdict::plain(over, 1)));
+    }
+    (200..205).for_each(|n| memory.insert(stored(&key(n, "text"), n)));
+    assert_eq!(memory.table.len(), 5);
+}
+
+#[test]
 fn what_is_over_takes_no_others_token_along() {
     let memory = memory(10);
     memory
