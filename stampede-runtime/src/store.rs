@@ -176,8 +176,8 @@ impl Store {
     /// same short time for any number of entries; their memory is freed when they expire, are replaced, or make room.
     /// Says whether every tier of the store has heard of it; with memory alone, that is always so.
     ///
-    /// The store remembers the last 16 384 different tags that were invalidated. When it forgets one, whatever bears any
-    /// tag and has not been looked at since that invalidation is void as well: it may be run again, and is never served.
+    /// The store remembers at least the last 16 384 different tags that were invalidated. When it forgets one, whatever bears
+    /// any tag and has not been looked at since that invalidation is void as well: it may be run again, and is never served.
     ///
     /// # Cancel safety
     ///
