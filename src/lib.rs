@@ -206,12 +206,15 @@ pub use stampede_macros::coalesce;
 pub use stampede_runtime::__private;
 pub use stampede_runtime::{
     Cache, CacheBuilder, Calls, CircuitOpen, Entry, FnEntry, InstallError, NoCache, Runs, Scope, Stats, Store,
-    StoreBuilder, TierStats, Timeout, Wrapped, codec, event, fresh, is_background, no_cache, no_stale, store_for, tier,
+    StoreBuilder, TierStats, Timeout, Wrapped, codec, event, fresh, is_background, no_cache, no_stale, store_for,
     uncached,
 };
 
 #[cfg(feature = "metrics")]
 pub use stampede_runtime::metrics;
+
+#[cfg(feature = "tier")]
+pub use stampede_runtime::tier;
 
 /// HTTP: a tower layer for axum, hyper and other services. With the feature `http`.
 #[cfg(feature = "http")]

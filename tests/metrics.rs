@@ -128,8 +128,8 @@ async fn sums_hold_under_load() {
 
     let tier = MemoryTier::new();
     // Another process, which makes some of the values.
-    let store = Store::builder().max_entries(20).remote(tier.clone()).build();
-    let elsewhere = Store::builder().remote(tier.another()).build();
+    let store = Store::builder().max_entries(20).and(|store| store.remote(tier.clone())).build();
+    let elsewhere = Store::builder().and(|store| store.remote(tier.another())).build();
     let built = |name: &'static str| Cache::<u64>::builder(name).store(&store);
 
     let plain = Counted::new("plain", built("plain").ttl(3 * MS).breaker(3, MS).build());

@@ -146,7 +146,7 @@ async fn panels_have_data_and_alerts_fire() {
     let server = tokio::spawn(axum::serve(listener, Router::new().route("/metrics", page)).into_future());
 
     let (tier, trouble) = (MemoryTier::new(), Arc::new(Trouble::default()));
-    let store = Store::builder().max_entries(60).remote(tier.clone()).build();
+    let store = Store::builder().max_entries(60).and(|store| store.remote(tier.clone())).build();
     let load = tokio::spawn(load(store.clone(), Arc::clone(&trouble)));
     let prometheus = Prometheus::start(Path::new(FOLDER), target, "250ms", impatient)
         .expect("`prometheus` starts; on Debian: apt-get install prometheus");

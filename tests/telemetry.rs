@@ -252,7 +252,7 @@ async fn the_hook() {
     let store = {
         let heard = Arc::clone(&heard);
         Store::builder()
-            .remote(tier.clone())
+            .and(|store| store.remote(tier.clone()))
             .on_event(move |event| {
                 heard.lock().expect("no panic").push(event.clone());
                 panic!("no business of the caller's");

@@ -35,6 +35,6 @@ impl Faults {
             let error = fault.to_compile_error();
             quote!(#(#cfgs)* #error)
         });
-        Some(errors.collect())
+        Some(quote!(#(#errors)*))
     }
 }

@@ -365,8 +365,8 @@ pub(crate) fn stand_in(model: &Model) -> TokenStream {
     if mentions(&model.output.to_token_stream(), "impl") {
         return TokenStream::new();
     }
-    let companion = model.companion.iter();
-    companion.map(|companion| companion_with(model, companion, &quote!(loop {}))).collect()
+    let companion = model.companion.iter().map(|companion| companion_with(model, companion, &quote!(loop {})));
+    quote!(#(#companion)*)
 }
 
 fn companion_with(model: &Model, companion: &Companion, body: &TokenStream) -> TokenStream {
@@ -411,7 +411,7 @@ fn parts(model: &Model) -> TokenStream {
         let again = again(&name.to_token_stream());
         quote!(#[allow(unused_variables, unused_mut)] let #parts = #again;)
     });
-    parts.collect()
+    quote!(#(#parts)*)
 }
 
 /// Which key of which cache, and what is done with that: the same for the function and its companion.

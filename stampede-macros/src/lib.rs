@@ -24,7 +24,7 @@ mod spans;
 mod tokens;
 
 use proc_macro::TokenStream;
-use quote::ToTokens;
+use quote::quote;
 
 use crate::diagnostics::Faults;
 use crate::function::{Function, Variant};
@@ -32,15 +32,15 @@ use crate::function::{Function, Variant};
 /// See `stampede::coalesce`.
 #[proc_macro_attribute]
 pub fn coalesce(args: TokenStream, item: TokenStream) -> TokenStream {
-    coalesced(&args.into(), item.into()).into()
+    coalesced(&args.into(), &item.into()).into()
 }
 
-fn coalesced(args: &proc_macro2::TokenStream, item: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+fn coalesced(args: &proc_macro2::TokenStream, item: &proc_macro2::TokenStream) -> proc_macro2::TokenStream {
     let mut faults = Faults::default();
     let function = faults.take(syn::parse2::<Function>(item.clone()));
     let variants = function.map(|function| Variant::all(function, &mut faults));
     if let Some(errors) = faults.finish(&[]) {
-        return [errors, item].into_iter().collect();
+        return quote!(#errors #item);
     }
     let expanded = variants.into_iter().flatten().map(|Variant { cfgs, function }| {
         let mut faults = Faults::default();
@@ -49,8 +49,11 @@ fn coalesced(args: &proc_macro2::TokenStream, item: proc_macro2::TokenStream) ->
         match faults.finish(&cfgs) {
             None => expand::expand(&model),
             // The function as it was: one mistake here is no mistake of its callers.
-            Some(errors) => [errors, function.into_token_stream(), expand::stand_in(&model)].into_iter().collect(),
+            Some(errors) => {
+                let stand_in = expand::stand_in(&model);
+                quote!(#errors #function #stand_in)
+            }
         }
     });
-    expanded.collect()
+    quote!(#(#expanded)*)
 }

@@ -122,8 +122,8 @@ impl Model {
             options.push(quote_spanned!(value.span()=> .#word(#value)));
         }
 
-        let said = key.iter().chain(&store).map(ToTokens::to_token_stream);
-        let said: TokenStream = said.chain(options.iter().cloned()).collect();
+        let stored = key.iter().chain(&store);
+        let said = quote!(#(#stored)* #(#options)*);
         let companion = companion(args.entry.as_ref(), &sig, &params, &said, async_trait.is_some(), faults);
 
         let remote = policies::remote(&args);

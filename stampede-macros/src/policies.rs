@@ -154,7 +154,7 @@ mod tests {
     /// What the attribute says to these arguments.
     fn faults(args: &str) -> Vec<String> {
         let item = "async fn f(id: u64) -> Result<u64, E> { Ok(id) }";
-        let output = crate::coalesced(&args.parse().expect("tokens"), item.parse().expect("tokens")).to_string();
+        let output = crate::coalesced(&args.parse().expect("tokens"), &item.parse().expect("tokens")).to_string();
         output.split("compile_error !").skip(1).map(|fault| fault.trim().to_owned()).collect()
     }
 

@@ -19,7 +19,6 @@ use crate::reply::Value;
 use crate::store::Store;
 use crate::tags::Tags;
 use crate::telemetry::{By, Voiding};
-use crate::tier::TierKey;
 
 /// What a store holds for one key of a [`Cache`](crate::Cache), or of a coalesced function (see [`FnEntry`]).
 ///
@@ -105,18 +104,18 @@ impl<V> Entry<V> {
         let Some(key) = self.key.clone() else { return Told::EVERYWHERE };
         let store = self.store.clone();
         store.voided(Voiding::Expire, By::Call);
-        self.tell(Order::Expire, move || store.expire_here(&key))
+        self.tell(Away::expire, move || store.expire_here(&key))
     }
 
     fn void(&self) -> Told {
         let Some(key) = self.key.clone() else { return Told::EVERYWHERE };
         let store = self.store.clone();
         store.voided(Voiding::Invalidate, By::Call);
-        self.tell(Order::Invalidate, move || store.void_here(&key))
+        self.tell(Away::invalidate, move || store.void_here(&key))
     }
 
-    fn tell(&self, order: fn(TierKey) -> Order, here: impl Fn() + Clone + Send + 'static) -> Told {
-        self.store.tell(|| self.away.as_ref().map(|away| order(away.key.clone())), here.clone(), here)
+    fn tell(&self, order: fn(&Away) -> Order, here: impl Fn() + Clone + Send + 'static) -> Told {
+        self.store.tell(|| self.away.as_ref().map(|away| order(away)), here.clone(), here)
     }
 
     /// What is fresh here, or may be there.
@@ -128,7 +127,7 @@ impl<V> Entry<V> {
             return stored.downcast::<W>().cloned().ok_or(None);
         }
         let away = self.away.as_ref().ok_or(None)?;
-        Err(Some(Reading::new(Box::new(Arc::clone(away).read(self.store.clone(), Arc::clone(key), self.terms)))))
+        Err(Some(away.read(self.store.clone(), Arc::clone(key), self.terms)))
     }
 
     async fn read_anywhere<W: Value>(&self) -> Option<W> {
@@ -146,7 +145,7 @@ impl<V> Entry<V> {
             return self.void();
         }
         let value = Stored::new(value);
-        let mark = self.away.as_ref().map(|away| away.remote.mark());
+        let mark = self.away.as_ref().map(|away| away.mark());
         let weight = self.weight.of(&value);
         // How long a run would have taken is not known, so `xfetch` leaves this value alone.
         let life = Lifetime::starting(Instant::now(), self.terms.ttl, &self.terms, Duration::ZERO, random::unit);

@@ -1,5 +1,6 @@
 //! Single flight, freshness and stores behind `#[coalesce]` of the `stampede-rs` crate, which is where to read on.
 
+#![cfg_attr(not(feature = "tier"), allow(dead_code))] // what only a tier has a use for
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))] // a library has no business giving up
 
 mod aside;
@@ -32,6 +33,7 @@ mod patience;
 mod policy;
 mod random;
 mod refusal;
+#[cfg_attr(not(feature = "tier"), path = "remote/absent.rs")]
 mod remote;
 mod reply;
 mod run;
@@ -45,6 +47,7 @@ mod sync;
 mod tags;
 mod tally;
 mod telemetry;
+#[cfg(feature = "tier")]
 pub mod tier;
 mod timer;
 mod waiting;

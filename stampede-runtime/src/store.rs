@@ -20,13 +20,12 @@ use crate::key::Probe;
 use crate::memory::{AnyStored, Bounds, Entry, Memory};
 use crate::output::Seen;
 use crate::policy::Age;
-use crate::remote::{Order, Remote, Told};
+use crate::remote::{AnyTier, Order, Remote, Told};
 use crate::space::Space;
 use crate::stats::{Calls, Outcome, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::tags::{Tag, TagTable};
 use crate::telemetry::{By, Hook, Since, Telemetry, Voiding};
-use crate::tier::Tier;
 
 /// How many entries the default store holds.
 const DEFAULT_ENTRIES: u64 = 10_000;
@@ -177,8 +176,8 @@ impl Store {
     /// same short time for any number of entries; their memory is freed when they expire, are replaced, or make room.
     /// Says whether every tier of the store has heard of it; with memory alone, that is always so.
     ///
-    /// The store remembers the last 16 384 different tags that were invalidated. When it forgets one, whatever bears any
-    /// tag and has not been looked at since that invalidation is void as well: it may be run again, and is never served.
+    /// The store remembers at least the last 16 384 different tags that were invalidated. When it forgets one, whatever bears
+    /// any tag and has not been looked at since that invalidation is void as well: it may be run again, and is never served.
     ///
     /// # Cancel safety
     ///
@@ -238,7 +237,7 @@ impl Store {
             in_flight: flights.in_flight() as u64,
             waiting: flights.waiting() as u64,
             entries: memory.len(),
-            tier: self.inner.remote.as_ref().map(|remote| remote.counters.stats()).unwrap_or_default(),
+            tier: self.inner.remote.as_ref().map(|remote| remote.stats()).unwrap_or_default(),
         }
     }
 
@@ -422,7 +421,7 @@ pub struct StoreBuilder {
     max_entries: u64,
     max_weight: Option<u64>,
     max_ttl: Duration,
-    remote: Option<AssertUnwindSafe<Box<dyn Tier>>>,
+    remote: Option<AnyTier>,
     hook: Option<AssertUnwindSafe<Hook>>,
 }
 
@@ -458,8 +457,9 @@ impl StoreBuilder {
     }
 
     /// A tier beyond memory, for the functions and caches that say `remote`: memory answers first, the tier keeps a fleet
-    /// from running one body twice, and the body runs last. Memory alone unless told.
-    pub fn remote(self, tier: impl Tier) -> Self {
+    /// from running one body twice, and the body runs last. Memory alone unless told. With the feature `tier`.
+    #[cfg(feature = "tier")]
+    pub fn remote(self, tier: impl crate::tier::Tier) -> Self {
         Self { remote: Some(AssertUnwindSafe(Box::new(tier))), ..self }
     }
 
@@ -504,7 +504,7 @@ impl StoreBuilder {
             breakers: Breakers::new(Arc::clone(&telemetry)),
             epoch: AtomicU64::new(1),
             bypass: AtomicBool::new(false),
-            remote: self.remote.map(|tier| Remote::new(tier.0, Weak::clone(store), telemetry)),
+            remote: self.remote.map(|tier| Remote::new(tier, Weak::clone(store), telemetry)),
         });
         if let Some(remote) = &inner.remote {
             remote.attach();

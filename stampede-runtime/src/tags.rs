@@ -5,15 +5,16 @@
 //!    voids it. No clock is asked.
 //! 2. The number of the latest invalidation is raised under the table's lock, after its record stands: who sees the number
 //!    finds the record.
-//! 3. The table is bounded. When an old record goes, the floor rises to its number, and whatever began below the floor
+//! 3. The table is bounded. When old records go, the floor rises to the last of their numbers, and whatever began below it
 //!    counts as void, for nothing tells any more whether it is. So no entry lives again that was voided.
 //! 4. Tags are told apart by hashes, keyed at random once per process. Two tags of one hash would be
 //!    voided together, which costs a run and harms nothing.
 //! 5. The table's lock is taken last, and nothing else happens under it.
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
+use std::mem;
 use std::sync::Arc;
 
 use once_cell::sync::Lazy;
@@ -135,18 +136,20 @@ pub(crate) struct TagTable {
     records: Mutex<Records>,
 }
 
+/// The number of each tag's last invalidation, in two generations: when the young one is full, the old one goes and the young
+/// one is old. So whatever goes, as many tags as fill a generation have been invalidated since.
 #[derive(Debug, Default)]
 struct Records {
-    /// The number of each tag's last invalidation.
-    last: HashMap<u64, u64>,
-    /// The same the other way round.
-    tags: BTreeMap<u64, u64>,
+    young: HashMap<u64, u64>,
+    old: HashMap<u64, u64>,
+    /// The last number that the old generation may know.
+    turn: u64,
     /// What began before this invalidation is void.
     floor: u64,
 }
 
 impl TagTable {
-    /// How many tags are told apart.
+    /// How many tags a generation knows.
     const RECORDS: usize = if cfg!(miri) { 16 } else { 16_384 };
 
     /// The number of the latest invalidation.
@@ -156,19 +159,12 @@ impl TagTable {
 
     /// Voids what bears a tag and began before this.
     pub(crate) fn invalidate(&self, tag: &Tag) {
-        let tag = tag.mark;
         let mut records = self.records.lock();
-        let Records { last, tags, floor } = &mut *records;
         let number = self.latest() + 1;
-        if let Some(before) = last.insert(tag, number) {
-            tags.remove(&before);
-        }
-        tags.insert(number, tag);
-        if tags.len() > Self::RECORDS
-            && let Some((number, tag)) = tags.pop_first()
-        {
-            last.remove(&tag);
-            *floor = number;
+        records.young.insert(tag.mark, number);
+        if records.young.len() == Self::RECORDS {
+            records.old = mem::take(&mut records.young);
+            records.floor = mem::replace(&mut records.turn, number);
         }
         self.latest.store(number, Ordering::SeqCst);
     }
@@ -181,7 +177,8 @@ impl TagTable {
         }
         let records = self.records.lock();
         let latest = self.latest();
-        let voided = |tag: &Tag| records.last.get(&tag.mark).is_some_and(|number| *number > valid_at);
+        let last = |tag: &Tag| records.young.get(&tag.mark).or_else(|| records.old.get(&tag.mark));
+        let voided = |tag: &Tag| last(tag).is_some_and(|number| *number > valid_at);
         let void = valid_at < records.floor || bearing.tags.iter().any(voided);
         drop(records);
         if !void {
@@ -219,14 +216,17 @@ mod tests {
         let table = TagTable::default();
         let (voided, unrelated) = (bearing(&table, &["first"]), bearing(&table, &["other"]));
         table.invalidate(&Tag::new("first"));
+        let mut others = 0..;
+        let mut invalidate = |count| {
+            for n in others.by_ref().take(count) {
+                table.invalidate(&Tag::new(&format!("tag {n}")));
+            }
+            table.records.lock().floor
+        };
+        assert_eq!(invalidate(TagTable::RECORDS), 0, "as many tags as that are told apart");
+        assert!(table.voids(&voided), "it is known");
         let after = bearing(&table, &["other"]);
-        for n in 0..TagTable::RECORDS {
-            table.invalidate(&Tag::new(&n.to_string()));
-        }
-        let records = table.records.lock();
-        assert_eq!((records.last.len(), records.tags.len()), (TagTable::RECORDS, TagTable::RECORDS), "bounded");
-        assert!(!records.last.contains_key(&Tag::new("first").mark), "forgotten");
-        drop(records);
+        assert_ne!(invalidate(TagTable::RECORDS), 0, "and no more than twice as many");
         assert!(table.voids(&voided), "as it was");
         assert!(table.voids(&unrelated), "nothing tells that it is not");
         assert!(!table.voids(&after), "it began after all that is forgotten");
@@ -240,7 +240,7 @@ mod tests {
             table.invalidate(&Tag::new("hot"));
         }
         assert!(!table.voids(&other));
-        assert_eq!(table.records.lock().tags.len(), 1);
+        assert_eq!(table.records.lock().young.len(), 1);
     }
 
     #[test]

@@ -22,7 +22,6 @@ use crate::run::Run;
 use crate::space::Space;
 use crate::stats::{Outcome, RunResult};
 use crate::sync::Mutex;
-use crate::tier::TierError;
 
 pub(crate) type Hook = Box<dyn Fn(&Event) + Send + Sync>;
 
@@ -81,7 +80,7 @@ impl Telemetry {
         }
     }
 
-    fn tell(&self, event: impl FnOnce() -> Event) {
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
         let Some(hook) = &self.hook else { return };
         let event = event();
         if catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {
@@ -291,73 +290,5 @@ impl Telemetry {
         if is_new {
             self.tell(|| Event::Breaker { cache, state });
         }
-    }
-
-    // ===== the remote tier =====
-
-    /// The tier is used, or left alone. `is_new`: it was not before.
-    pub(crate) fn tier_is_up(&self, tier: &'static str, is_up: bool, is_new: bool) {
-        #[cfg(feature = "metrics")]
-        metrics::gauge!(crate::metrics::TIER_UP, "tier" => tier).set(f64::from(u8::from(is_up)));
-        if is_new {
-            self.tell(|| Event::Tier { tier, is_up });
-        }
-    }
-
-    /// A trip to the tier is over, that began then.
-    pub(crate) fn trip<T>(&self, tier: &'static str, op: Op, result: &Result<T, TierError>) {
-        let _ = (tier, op, result);
-        #[cfg(feature = "metrics")]
-        {
-            let Op(op, began) = op;
-            let result = if result.is_ok() { "ok" } else { "error" };
-            metrics::counter!(crate::metrics::TIER_OPERATIONS, "tier" => tier, "op" => op, "result" => result)
-                .increment(1);
-            metrics::histogram!(crate::metrics::TIER_OPERATION_DURATION, "tier" => tier, "op" => op)
-                .record(began.elapsed());
-        }
-    }
-
-    /// Something that the tier's own statistics count.
-    pub(crate) fn tier_event(&self, tier: &'static str, event: crate::remote::Event) {
-        let _ = (tier, event);
-        #[cfg(feature = "metrics")]
-        {
-            use crate::metrics::{TIER_FILLS, TIER_LEASES, TIER_VALUES};
-            use crate::remote::Event;
-            let (name, result) = match event {
-                Event::Hit => (TIER_VALUES, "hit"),
-                Event::Undecodable => (TIER_VALUES, "undecodable"),
-                Event::Unfit => (TIER_VALUES, "unfit"),
-                Event::Lease => (TIER_LEASES, "won"),
-                Event::Busy => (TIER_LEASES, "busy"),
-                Event::Throttled => (TIER_LEASES, "throttled"),
-                Event::TakeOver => (TIER_LEASES, "takeover"),
-                Event::Revoked => (TIER_LEASES, "revoked"),
-                Event::Lost => (TIER_LEASES, "lost"),
-                Event::Fill => (TIER_FILLS, "stored"),
-                Event::Refused => (TIER_FILLS, "refused"),
-                // Trips and the tier's health tell these.
-                Event::Failure | Event::Outage | Event::Recovery => return,
-            };
-            metrics::counter!(name, "tier" => tier, "result" => result).increment(1);
-        }
-    }
-}
-
-/// A trip to a tier under way.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Op(
-    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "nobody is told"))] &'static str,
-    #[cfg(feature = "metrics")] Instant,
-);
-
-impl Op {
-    pub(crate) fn starts(name: &'static str) -> Self {
-        Self(
-            name,
-            #[cfg(feature = "metrics")]
-            Instant::now(),
-        )
     }
 }

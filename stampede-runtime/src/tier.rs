@@ -1,4 +1,5 @@
-//! A tier beyond memory: where a fleet keeps what its processes share, and settles which of them runs a body.
+//! A tier beyond memory: where a fleet keeps what its processes share, and settles which of them runs a body. It takes the
+//! feature `tier`.
 //!
 //! A [`Tier`] is a table of values with a lease beside each. It decides three things atomically, and nothing else:
 //!

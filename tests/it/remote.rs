@@ -22,7 +22,7 @@ struct Process {
 
 impl Process {
     fn new(tier: MemoryTier, build: impl Fn(CacheBuilder<u64>) -> CacheBuilder<u64>) -> Self {
-        let store = Store::builder().remote(tier.clone()).build();
+        let store = Store::builder().and(|store| store.remote(tier.clone())).build();
         let cache = build(Cache::builder("remote").ttl(secs(10)).remote().store(&store)).build();
         Self { tier, store, cache }
     }

@@ -63,8 +63,9 @@ impl StoreBuilder {
         Self(self.0.max_ttl(max_ttl))
     }
 
-    pub(crate) fn remote(self, tier: impl stampede::tier::Tier) -> Self {
-        Self(self.0.remote(tier))
+    /// What not all of the packages that have these tests are built with.
+    pub(crate) fn and(self, describe: impl FnOnce(stampede::StoreBuilder) -> stampede::StoreBuilder) -> Self {
+        Self(describe(self.0))
     }
 
     pub(crate) fn on_event(self, hook: impl Fn(&stampede::event::Event) + Send + Sync + 'static) -> Self {

@@ -241,10 +241,10 @@ pub(crate) async fn each_way(check: impl AsyncFn(Way, &Store)) {
             let tier = MemoryTier::new();
             let store = match beyond {
                 Beyond::Nothing => Store::default(),
-                Beyond::Tier => Store::builder().remote(tier.clone()).build(),
+                Beyond::Tier => Store::builder().and(|store| store.remote(tier.clone())).build(),
                 Beyond::BrokenTier => {
                     tier.set_fault(stampede::tier::memory::Fault::Failing);
-                    Store::builder().remote(tier.clone()).build()
+                    Store::builder().and(|store| store.remote(tier.clone())).build()
                 }
             };
             store.scope(check(way, &store)).await;

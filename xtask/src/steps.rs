@@ -78,7 +78,7 @@ fn model() -> Result<(), String> {
     let line = "cargo test -p stampede-runtime --lib --profile model --target-dir target/model model::";
     run_with_env("RUSTFLAGS", "--cfg stampede_model", line)?;
     // That of the remote tier's protocol, with the configurations that take too long without optimisation.
-    command("cargo test -p stampede-runtime --features test-util --lib --release conformance::")
+    command("cargo test -p stampede-runtime --features test-util,tier --lib --release conformance::")
 }
 
 fn docs() -> Result<(), String> {

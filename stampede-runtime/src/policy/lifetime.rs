@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Age, after};
+#[cfg(feature = "tier")]
 use crate::tier::Record;
 
 /// What a cache says about the lifetime of its values.
@@ -91,6 +92,7 @@ impl Lifetime {
     ///
     /// No two hosts' clocks are compared: of all the time that the tier was to keep the value, what is not left has passed.
     /// It is fresh for `max_ttl` at most.
+    #[cfg(feature = "tier")]
     pub(crate) fn received(
         asked_at: Instant,
         record: &Record,

@@ -18,14 +18,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Event, Held, Mark, Receipt, Remote, Wire, jitter, within};
+use super::{Event, Held, Mark, Op, Receipt, Remote, Wire, jitter, within};
 use crate::boxed::Boxed;
 use crate::flight::Runner;
 use crate::key::Key;
 use crate::memory::AnyStored;
 use crate::policy::{Age, Mode, Rules, Terms, Weight};
 use crate::store::Store;
-use crate::telemetry::Op;
 use crate::tier::{Acquired, Claim, FillId, Signal, TierError, TierKey, Trip, Word};
 
 /// A key of a cache that uses a tier, and what the run is to know.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Order, Receipt, Remote, Wire};
+use super::{Mark, Order, Receipt, Remote, Wire};
 use crate::boxed::Boxed;
 use crate::key::Key;
 use crate::memory::AnyStored;
@@ -18,8 +18,8 @@ pub(crate) type Reading = Boxed<Option<Arc<AnyStored>>>;
 
 /// A key of a cache that has a remote tier.
 pub(crate) struct Away {
-    pub(crate) remote: Arc<Remote>,
-    pub(crate) key: TierKey,
+    remote: Arc<Remote>,
+    key: TierKey,
     wire: Arc<dyn Wire>,
     weight: Weight,
 }
@@ -40,7 +40,11 @@ impl Away {
 
     /// A fresh value that the tier has. Memory keeps it, unless something has been voided meanwhile. If the tier does not
     /// answer, what memory has is trusted.
-    pub(crate) async fn read(self: Arc<Self>, store: Store, key: Key, terms: Terms) -> Option<Arc<AnyStored>> {
+    pub(crate) fn read(self: &Arc<Self>, store: Store, key: Key, terms: Terms) -> Reading {
+        Reading::new(Box::new(Arc::clone(self).reading(store, key, terms)))
+    }
+
+    async fn reading(self: Arc<Self>, store: Store, key: Key, terms: Terms) -> Option<Arc<AnyStored>> {
         let remote = &self.remote;
         if store.is_bypassed() {
             return None;
@@ -81,11 +85,24 @@ impl Away {
         Some(stored)
     }
 
+    /// What a value that is about to go to the tier bears.
+    pub(crate) fn mark(&self) -> Mark {
+        self.remote.mark()
+    }
+
+    pub(crate) fn invalidate(&self) -> Order {
+        Order::Invalidate(self.key.clone())
+    }
+
+    pub(crate) fn expire(&self) -> Order {
+        Order::Expire(self.key.clone())
+    }
+
     /// To store a value in the tier; to void what is there, if the value cannot go there.
     pub(crate) fn put(&self, stored: Arc<AnyStored>) -> Order {
         match self.remote.record(&stored, &*self.wire, Duration::ZERO) {
             Some(record) => Order::Put(self.key.clone(), Arc::new(record), stored),
-            None => Order::Invalidate(self.key.clone()),
+            None => self.invalidate(),
         }
     }
 }

@@ -18,12 +18,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Event, Remote, jitter, within};
+use super::{Event, Op, Remote, jitter, within};
 use crate::memory::AnyStored;
 use crate::sync::Mutex;
 use crate::sync::Ordering;
 use crate::sync::plain::AtomicBool;
-use crate::telemetry::Op;
 use crate::tier::{Record, TierError, TierKey};
 
 /// Something that the tier has to be told.
@@ -211,7 +210,7 @@ impl Remote {
     ) -> Result<T, TierError> {
         let op = Op::starts(op);
         let result = within(self.limits.time, trip).await;
-        self.telemetry.trip(self.tier.name(), op, &result);
+        self.telemetry.trip(self.tier.name(), op, result.is_ok());
         result
     }
 }

@@ -11,12 +11,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Event, Remote, Wire, within};
+use super::{Event, Op, Remote, Wire, within};
 use crate::key::Key;
 use crate::memory::AnyStored;
 use crate::store::Store;
 use crate::sync::Mutex;
-use crate::telemetry::Op;
 use crate::tier::{Lease, TierKey};
 
 /// The leases that are to be renewed, by token.

@@ -19,6 +19,7 @@ mod health;
 mod index;
 mod lease;
 mod stats;
+mod telemetry;
 mod wire;
 
 use std::collections::HashMap;
@@ -42,7 +43,7 @@ use crate::store::{Inner, Store};
 use crate::sync::plain::AtomicU64;
 use crate::sync::{Mutex, Ordering};
 use crate::tags::{Bearing, Tag};
-use crate::telemetry::{By, Op, Telemetry, Voiding};
+use crate::telemetry::{By, Telemetry, Voiding};
 use crate::tier::{FillId, Kept, Limits, News, Record, Tier, TierError, TierKey};
 
 pub(crate) use self::approach::{Approach, Approached, Errand};
@@ -53,14 +54,17 @@ use self::index::Index;
 use self::lease::Leases;
 pub(crate) use self::lease::{Held, Load};
 pub use self::stats::TierStats;
-pub(crate) use self::stats::{Counters, Event};
+use self::stats::{Counters, Event};
+use self::telemetry::Op;
 pub use self::wire::Identity;
 pub(crate) use self::wire::{Typed, Wire};
 
+/// A tier of some kind. Whatever panics in it, the store does without it.
+pub(crate) type AnyTier = AssertUnwindSafe<Box<dyn Tier>>;
+
 /// A store's remote tier, and what the store knows about it.
 pub(crate) struct Remote {
-    // Whatever panics in it, the store does without it.
-    tier: AssertUnwindSafe<Box<dyn Tier>>,
+    tier: AnyTier,
     limits: Limits,
     /// Where the tier's errands run that no call waits for.
     runtime: Handle,
@@ -70,7 +74,7 @@ pub(crate) struct Remote {
     leases: Leases,
     caches: Mutex<Caches>,
     index: Index,
-    pub(crate) counters: Counters,
+    counters: Counters,
     telemetry: Arc<Telemetry>,
     store: Weak<Inner>,
     me: Weak<Remote>,
@@ -125,13 +129,13 @@ impl fmt::Debug for Remote {
 
 impl Remote {
     /// The tier of a store that is being built.
-    pub(crate) fn new(tier: Box<dyn Tier>, store: Weak<Inner>, telemetry: Arc<Telemetry>) -> Arc<Self> {
+    pub(crate) fn new(tier: AnyTier, store: Weak<Inner>, telemetry: Arc<Telemetry>) -> Arc<Self> {
         let Ok(runtime) = Handle::try_current() else {
             panic!("stampede: a store with a remote tier is built within a tokio runtime, which then serves the tier")
         };
         Arc::new_cyclic(|me| Self {
             limits: tier.limits(),
-            tier: AssertUnwindSafe(tier),
+            tier,
             runtime,
             link: AtomicU64::new(NO_LINK),
             health: Health::default(),
@@ -241,6 +245,11 @@ impl Remote {
         self.heard(op, result)
     }
 
+    /// What has been counted.
+    pub(crate) fn stats(&self) -> TierStats {
+        self.counters.stats()
+    }
+
     /// Counts something.
     fn count(&self, event: Event) {
         self.counters.count(event);
@@ -249,7 +258,7 @@ impl Remote {
 
     /// Takes note of how a trip ended.
     fn heard<T>(&self, op: Op, result: Result<T, TierError>) -> Option<T> {
-        self.telemetry.trip(self.tier.name(), op, &result);
+        self.telemetry.trip(self.tier.name(), op, result.is_ok());
         match result {
             Ok(answer) => {
                 self.health.succeeded();

@@ -28,7 +28,7 @@ mod new {
 #[tokio::test(start_paused = true)]
 async fn types_versions_and_names_do_not_read_each_other() {
     let tier = MemoryTier::new();
-    let store = || Store::builder().remote(tier.another()).build();
+    let store = || Store::builder().and(|store| store.remote(tier.another())).build();
     let (one, two, three) = (store(), store(), store());
     let old: Cache<old::User> = Cache::builder("users").ttl(secs(10)).remote().store(&one).build();
     let new: Cache<new::User> = Cache::builder("users").ttl(secs(10)).remote().store(&two).build();
@@ -48,7 +48,7 @@ async fn types_versions_and_names_do_not_read_each_other() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_removed_whatever_comes_of_the_run() {
     let tier = MemoryTier::new();
-    let store = || Store::builder().remote(tier.another()).build();
+    let store = || Store::builder().and(|store| store.remote(tier.another())).build();
     let (one, two, three) = (store(), store(), store());
     let old: Cache<old::User> = Cache::builder("users").ttl(secs(10)).remote().store(&one).build();
     let new: Cache<new::User> = Cache::builder("users").ttl(secs(10)).remote().store(&two).build();
@@ -67,7 +67,10 @@ async fn number(id: u64) -> u64 {
 #[tokio::test(start_paused = true)]
 async fn a_function_and_its_companion_mean_the_same_in_the_tier() {
     let tier = MemoryTier::new();
-    let (a, b) = (Store::builder().remote(tier.another()).build(), Store::builder().remote(tier.another()).build());
+    let (a, b) = (
+        Store::builder().and(|store| store.remote(tier.another())).build(),
+        Store::builder().and(|store| store.remote(tier.another())).build(),
+    );
     a.scope(async { assert_eq!(number(1).await, 1) }).await;
     settle().await;
     b.scope(async { assert_eq!(number_entry(1).get().await, Some(1)) }).await;
@@ -99,7 +102,10 @@ mod namesakes {
 #[tokio::test(start_paused = true)]
 async fn functions_in_functions_are_told_apart() {
     let tier = MemoryTier::new();
-    let (a, b) = (Store::builder().remote(tier.another()).build(), Store::builder().remote(tier.another()).build());
+    let (a, b) = (
+        Store::builder().and(|store| store.remote(tier.another())).build(),
+        Store::builder().and(|store| store.remote(tier.another())).build(),
+    );
     a.scope(async { assert_eq!(namesakes::one().await, 1) }).await;
     settle().await;
     b.scope(async { assert_eq!(namesakes::two().await, 2) }).await;

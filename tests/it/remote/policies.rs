@@ -126,7 +126,7 @@ async fn what_is_not_to_be_stored_does_not_travel() {
 async fn a_breaker_is_asked_when_the_tier_has_nothing() {
     let tier = MemoryTier::new();
     let process = |tier: &MemoryTier| {
-        let store = Store::builder().remote(tier.another()).build();
+        let store = Store::builder().and(|store| store.remote(tier.another())).build();
         let builder = Cache::builder("guarded").ttl(secs(10)).breaker(1, secs(60)).remote();
         let cache: Cache<u64, CircuitOpen> = builder.store(&store).build();
         (cache, store)
@@ -166,7 +166,7 @@ async fn a_run_that_is_known_to_be_slow_is_refreshed_early_elsewhere() {
 async fn a_store_that_holds_nothing_still_shares() {
     let tier = MemoryTier::new();
     let process = || {
-        let store = Store::builder().max_entries(0).remote(tier.another()).build();
+        let store = Store::builder().max_entries(0).and(|store| store.remote(tier.another())).build();
         Cache::<u64>::builder("held nowhere")
             .ttl(secs(10))
             .stale_while_revalidate(secs(60))
@@ -189,7 +189,7 @@ async fn a_store_that_holds_nothing_still_shares() {
 async fn a_store_grants_no_longer_ttl_to_what_comes_from_elsewhere() {
     let tier = MemoryTier::new();
     let process = |max_ttl| {
-        let store = Store::builder().max_ttl(max_ttl).remote(tier.another()).build();
+        let store = Store::builder().max_ttl(max_ttl).and(|store| store.remote(tier.another())).build();
         Cache::<u64>::builder("granted").ttl(secs(60)).remote().store(&store).build()
     };
     let (a, b) = (process(secs(60)), process(secs(10)));
