@@ -198,7 +198,7 @@ fn judge_value(mut value: Arc<AnyStored>, runner: &Runner, plan: &mut Plan, run_
     let refused = runner.run.said_no_cache() || !opinion.accepts(&value);
     let ttl = if refused { Duration::ZERO } else { plan.ttl(runner.run.ttl(plan.rules.terms.ttl)) };
     let stores = !ttl.is_zero();
-    let weight = if stores { opinion.weight.of(&value) } else { 0 };
+    let weight = if stores { opinion.weight.of(&value) } else { 1 };
     let terms = runner.run.windows(&plan.rules.terms);
     let life = Lifetime::starting(Instant::now(), ttl, &terms, run_time, random::unit);
     let bearing = runner.run.bearing(runner.flight.bearing.clone());

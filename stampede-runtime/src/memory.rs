@@ -4,7 +4,8 @@
 //!    no memory that other threads use.
 //! 2. moka bounds the table. It holds no value, but a token for each entry, and says which of them have to go. An entry is
 //!    in the table before its token is handed in, and a token's entry goes when the token does, whatever the cause. So there
-//!    is no entry without a token, except for the moments between.
+//!    is no entry without a token, except for the moments between. (A token may outlive an entry that goes in such a moment:
+//!    it takes up room for one until moka lets go of it.)
 //! 3. A token is kept by the hash of its entry's key, and names the entry by number. Two keys of one hash take turns: to hand
 //!    in the token of one is to lose that of the other, and so its entry. An entry is never mistaken for the one that took
 //!    its place. (The numbers begin anew after some billions. Who then went by an old one would lose a value, no more.)
@@ -27,7 +28,6 @@ mod table;
 mod tests;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ pub(crate) struct Memory {
     tokens: Cache<u64, Token, ByHash>,
     bounds: Bounds,
     lanes: Lanes,
-    /// How many entries have been handed in: the number of the last one.
+    /// How many entries have been handed in: the number of the next one.
     entries: plain::AtomicU32,
     /// How many of them were new.
     news: plain::AtomicU64,
@@ -110,8 +110,7 @@ impl Memory {
                     let cause = (cause == RemovalCause::Size).then_some("size");
                     let is_it = |entry: &Head| entry.number.load(Ordering::Relaxed) == number;
                     if let Some(gone) = table.remove(*hash, is_it) {
-                        // Of a listener that has panicked moka asks no more, and no entry would go.
-                        let _ = catch_unwind(AssertUnwindSafe(|| told.left(Some(gone.space), cause)));
+                        told.left(Some(gone.space), cause);
                     }
                 }
             });
@@ -203,14 +202,23 @@ impl Memory {
         if is_new {
             self.telemetry.entered(Some(space));
         }
-        self.clear_next(hash);
+        // The more, the larger its share of the store: what is over is to be gone before it drives out what is not.
+        let share = u64::from(token.cost) * Self::LOOKS / self.bounds.capacity().max(1);
+        self.clear_away(hash, (Self::FEW_LOOKS + share).min(Self::LOOKS));
     }
 
-    /// Lets go of what is over, where the table looks next in this hash's shard.
-    fn clear_next(&self, hash: u64) {
-        for gone in self.table.clear_next(hash, Instant::now()) {
+    /// At how many places is looked for what is over, for each entry that comes. With fewer than four, a store of values that
+    /// nobody asks for twice fills up with them.
+    const FEW_LOOKS: u64 = 4;
+    /// The same for one that takes up the whole store.
+    const LOOKS: u64 = 256;
+
+    /// Lets go of what is over, where the table looks next in each of so many shards.
+    fn clear_away(&self, hash: u64, shards: u64) {
+        let now = Instant::now();
+        for gone in Table::shards_from(hash, shards).flat_map(|hash| self.table.clear_next(hash, now)) {
             step();
-            // Unless there is another entry by now.
+            // Unless there is another entry by now. One that comes at this very moment may go instead: it is run again.
             self.tokens.entry(gone.hash).and_compute_with(|token| match token {
                 Some(token) if token.value().number == gone.number => Op::Remove,
                 _ => Op::Nop,
@@ -267,7 +275,7 @@ impl Memory {
 
     pub(crate) fn len(&self) -> u64 {
         let _holding = Holding::start();
-        Table::hashes().for_each(|hash| self.clear_next(hash));
+        self.clear_away(0, Table::SHARDS as u64);
         self.tokens.run_pending_tasks();
         self.table.len() as u64
     }

@@ -73,7 +73,7 @@ pub struct Stats {
     pub in_flight: u64,
     /// Callers that wait for a run.
     pub waiting: u64,
-    /// Values in the memory tier.
+    /// Values in the memory tier. Some may have expired: they go as others are stored, and as this is asked for.
     pub entries: u64,
     /// What the remote tier has done; nothing if there is none.
     pub tier: TierStats,

@@ -173,7 +173,7 @@ impl Store {
     /// Voids every entry that bears a tag, of whatever function or cache, and what runs under way would store with it.
     ///
     /// Those runs are delivered to the callers that wait for them, and not to later ones: these start another. It takes the
-    /// same short time for any number of entries; their memory is freed when they expire, are replaced, or make room.
+    /// same short time for any number of entries; their memory is freed when they are replaced, make room, or have expired and others are stored.
     /// Says whether every tier of the store has heard of it; with memory alone, that is always so.
     ///
     /// The store remembers at least the last 16 384 different tags that were invalidated. When it forgets one, whatever bears

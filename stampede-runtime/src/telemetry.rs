@@ -233,26 +233,30 @@ impl Telemetry {
 
     // ===== the memory tier =====
 
-    /// An entry is in memory.
+    /// An entry is in memory. Neither this nor `left` lets a recorder's panic out: a flight may be about to end here, or moka
+    /// about to go on.
     pub(crate) fn entered(&self, space: Option<Space>) {
         let _ = space;
         #[cfg(feature = "metrics")]
-        if let Some(meters) = space.and_then(|space| self.meters.of(space)) {
-            meters.entries.increment(1);
-        }
+        contained(|| {
+            if let Some(meters) = space.and_then(|space| self.meters.of(space)) {
+                meters.entries.increment(1);
+            }
+        });
     }
 
     /// It is no more: replaced or voided; else this is why.
     pub(crate) fn left(&self, space: Option<Space>, reason: Option<&'static str>) {
         let _ = (space, reason);
         #[cfg(feature = "metrics")]
-        if let Some(meters) = space.and_then(|space| self.meters.of(space)) {
+        contained(|| {
+            let Some(meters) = space.and_then(|space| self.meters.of(space)) else { return };
             meters.entries.decrement(1);
             if let Some(reason) = reason {
                 let cache = meters.cache;
                 metrics::counter!(crate::metrics::EVICTIONS, "cache" => cache, "reason" => reason).increment(1);
             }
-        }
+        });
     }
 
     /// Something is void.
@@ -291,4 +295,9 @@ impl Telemetry {
             self.tell(|| Event::Breaker { cache, state });
         }
     }
+}
+/// Runs what may be a recorder's code. What it throws has been reported, and goes no further.
+#[cfg(feature = "metrics")]
+fn contained(tell: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(tell));
 }

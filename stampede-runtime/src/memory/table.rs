@@ -10,8 +10,9 @@
 //! 4. An array that is too full is replaced by one with the same entries, and retired, under the lock. Who still reads it
 //!    began to before that, and so before whatever changes in the other is done.
 //! 5. The low bits of a slot tell most entries apart without a look at them.
-//! 6. Whoever puts an entry in, or counts them, looks at some others, one after the other, whether they are over. So what
-//!    nobody asks for any more is gone before a shard has been given half as many entries as it has slots.
+//! 6. A shard remembers where it was last looked for entries that are over, and goes on from there. A few looks for each new
+//!    entry are enough: there are at most as many as slots, between two and four times the entries.
+//! 7. One value may be in a slot again after it was taken out, or in place of itself: what a slot holds is a share of it.
 
 use std::marker::PhantomData;
 use std::mem;
@@ -180,9 +181,9 @@ impl Slots {
         // Pairs with where entries are put into slots.
         let slot = self.at(place).load(Ordering::Acquire);
         if slot.addr() & bits == tag {
-            // What is odd is the address of an entry, from `into_raw` and complete. These slots were found within the
-            // section. If they are those of the shard, the entry is retired within the section or after it; if they have been
-            // replaced, that was within the section, and the entry was retired after that. So it is freed after the
+            // What is odd is the address of an entry, from `into_raw` and complete; the slot's share keeps it. These slots were found within the
+            // section. If they are those of the shard, the share is retired within the section or after it; if they have been
+            // replaced, that was within the section, and the share was retired after that. So it is freed after the
             // section. Until then there are shared references only.
             Found::Entry(Entry { at: entry_in(slot), section: PhantomData })
         } else if slot.is_null() {
@@ -310,7 +311,7 @@ impl Default for Table {
 }
 
 impl Table {
-    const SHARDS: usize = 32;
+    pub(super) const SHARDS: usize = 32;
     /// Where in a hash its shard is.
     const SHARD: u32 = 56;
     /// How much may be retired and not freed, in a table with a shard of so many entries. To find out what can be takes a
@@ -401,15 +402,15 @@ impl Table {
         Some(gone)
     }
 
-    /// Looks at the next slots of this hash's shard, and takes out what is over: some two of them, and more as long as it
-    /// finds anything.
+    /// Looks at the next slot of this hash's shard, and takes its entry out if that is over; and, as there is mostly more of
+    /// what has been over for long, some of those behind it.
     pub(super) fn clear_next(&self, hash: u64, now: Instant) -> Vec<Gone> {
-        const FEW: usize = 2;
+        const MORE: usize = 4;
         const MANY: usize = 64;
         let shard = self.shard(hash);
         let (section, mut count) = (Section::start(), shard.count.lock());
         let (mut gone, mut taken) = (Vec::new(), Vec::new());
-        let mut looks = FEW;
+        let mut looks = 1;
         while let Some(slots) = shard.slots(&section)
             && looks > 0
         {
@@ -421,8 +422,7 @@ impl Table {
             {
                 gone.push(entry.gone());
                 taken.push(slots.take(place, &mut count));
-                // Of what has been over for long there is mostly more.
-                looks = (2 * FEW).min(MANY - gone.len());
+                looks = MORE.min(MANY - gone.len());
             }
         }
         let unfreed = Self::unfreed(count.entries);
@@ -434,9 +434,9 @@ impl Table {
         gone
     }
 
-    /// A hash for each shard.
-    pub(super) fn hashes() -> impl Iterator<Item = u64> {
-        (0..Self::SHARDS as u64).map(|shard| shard << Self::SHARD)
+    /// Hashes of so many shards, one after the other, from that of this hash on.
+    pub(super) fn shards_from(hash: u64, many: u64) -> impl Iterator<Item = u64> {
+        (0..many).map(move |shard| hash.wrapping_add(shard << Self::SHARD))
     }
 
     /// Frees these in the end, outside all sections and locks.

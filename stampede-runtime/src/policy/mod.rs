@@ -93,10 +93,10 @@ pub(crate) fn makes_up(age: Age, mode: Mode, refreshes: bool, life: &Lifetime) -
     }
 }
 
-/// The instant that lies `duration` after `now`; durations past the clock's end mean some decades.
+/// The instant that lies `duration` after `now`; more than some decades mean some decades.
 pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
     const FAR: Duration = Duration::from_hours(30 * 365 * 24);
-    now.checked_add(duration).unwrap_or_else(|| now + FAR)
+    now + duration.min(FAR)
 }
 
 #[cfg(test)]
