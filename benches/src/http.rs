@@ -30,7 +30,7 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
     let contenders = |round: fn(&'static str, u32) -> Vec<f64>, arg| {
         [CONSTANT, CACHED].map(|name| Contender::new(name, move || round(name, arg))).into()
     };
-    let wrk = |title, connections, quick_rounds| Measure {
+    let wrk = |title, connections| Measure {
         title,
         figures: vec![
             Figure::lower("p50 µs").undisturbed(),
@@ -38,7 +38,7 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
             Figure::higher("requests/s").undisturbed(),
         ],
         peer: CONSTANT,
-        rounds: if effort.quick { quick_rounds } else { 15 },
+        rounds: if effort.quick { 5 } else { 15 },
         contenders: contenders(latencies, connections),
         targets: vec![Target::new("HTTP", CACHED, 1, Limit::Ratio(CONSTANT, 1.1))],
     };
@@ -51,8 +51,8 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
             contenders: contenders(instructions, requests),
             targets: vec![Target::new("HTTP", CACHED, 0, Limit::Ratio(CONSTANT, 1.1))],
         },
-        wrk("http, 1 connection: what one request takes, by wrk on loopback; better quartiles", 1, 5),
-        wrk("http, 32 connections: both servers are never idle, so it is throughput; better quartiles", 32, 3),
+        wrk("http, 1 connection: what one request takes, by wrk on loopback; better quartiles", 1),
+        wrk("http, 32 connections: both servers are never idle, so it is throughput; better quartiles", 32),
     ]
 }
 

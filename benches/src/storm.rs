@@ -52,7 +52,7 @@ async fn get_with(key: u32) -> u32 {
 
 /// A round begins with nothing stored, since those of the others before it outlast every TTL.
 pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
-    let windows = if effort.quick { 2 } else { 6 };
+    let windows = if effort.quick { 3 } else { 6 };
     vec![Measure {
         title: "storm: 10 000 hot keys, TTL 1 s, 256 tasks, bodies of 1 ms",
         figures: vec![
@@ -64,7 +64,7 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
         ],
         peer: "moka get_with",
         // Rounds of several seconds are steadier than those of the other measures, and these targets are far off.
-        rounds: if effort.quick { 2 } else { 5 },
+        rounds: if effort.quick { 1 } else { 5 },
         contenders: vec![
             contender("stampede", windows, coalesced),
             contender("stampede, stale", windows, stale_while_revalidate),

@@ -204,13 +204,10 @@ impl Memory {
         }
         // The more, the larger its share of the store: what is over is to be gone before it drives out what is not.
         let share = u64::from(token.cost) * Self::LOOKS / self.bounds.capacity().max(1);
-        self.clear_away(hash, (Self::FEW_LOOKS + share).min(Self::LOOKS));
+        self.clear_away(hash, (1 + share).min(Self::LOOKS));
     }
 
-    /// At how many places is looked for what is over, for each entry that comes. With fewer than four, a store of values that
-    /// nobody asks for twice fills up with them.
-    const FEW_LOOKS: u64 = 4;
-    /// The same for one that takes up the whole store.
+    /// In how many shards is looked for what is over, for an entry that takes up the whole store.
     const LOOKS: u64 = 256;
 
     /// Lets go of what is over, where the table looks next in each of so many shards.

@@ -10,8 +10,9 @@
 //! 4. An array that is too full is replaced by one with the same entries, and retired, under the lock. Who still reads it
 //!    began to before that, and so before whatever changes in the other is done.
 //! 5. The low bits of a slot tell most entries apart without a look at them.
-//! 6. A shard remembers where it was last looked for entries that are over, and goes on from there. A few looks for each new
-//!    entry are enough: there are at most as many as slots, between two and four times the entries.
+//! 6. A shard remembers where it was last looked for entries that are over, and goes on from there. For each new entry there is
+//!    one look; and as many more as it takes to find sixteen in a row with nothing to go. So where values come and go, about
+//!    a tenth of the slots have what is over, and the rest of the room is for what is not.
 //! 7. One value may be in a slot again after it was taken out, or in place of itself: what a slot holds is a share of it.
 
 use std::marker::PhantomData;
@@ -402,10 +403,10 @@ impl Table {
         Some(gone)
     }
 
-    /// Looks at the next slot of this hash's shard, and takes its entry out if that is over; and, as there is mostly more of
-    /// what has been over for long, some of those behind it.
+    /// Looks at the next slot of this hash's shard, and takes its entry out if that is over; and as long as it finds more, at
+    /// those behind it.
     pub(super) fn clear_next(&self, hash: u64, now: Instant) -> Vec<Gone> {
-        const MORE: usize = 4;
+        const MORE: usize = 16;
         const MANY: usize = 64;
         let shard = self.shard(hash);
         let (section, mut count) = (Section::start(), shard.count.lock());

@@ -178,8 +178,9 @@ fn what_is_over_drives_nothing_out() {
     for fresh in [few / 50, few / 10, few * 3 / 10] {
         let (entries, there) = stream(few, fresh);
         let fresh = usize::try_from(fresh).expect("a few");
+        eprintln!("{entries} {there} {fresh}");
         assert_eq!(there, fresh);
-        assert!(entries <= 3 * fresh, "{entries} of which {fresh} are fresh");
+        assert!(entries <= fresh + few as usize / 4, "{entries} of which {fresh} are fresh");
     }
 }
 
