@@ -177,10 +177,9 @@ fn what_is_over_drives_nothing_out() {
     let few = if cfg!(miri) { 100 } else { 1_000 };
     for fresh in [few / 50, few / 10, few * 3 / 10] {
         let (entries, there) = stream(few, fresh);
-        let fresh = usize::try_from(fresh).expect("a few");
-        eprintln!("{entries} {there} {fresh}");
+        let [fresh, few] = [fresh, few].map(|number| usize::try_from(number).expect("a few"));
         assert_eq!(there, fresh);
-        assert!(entries <= fresh + few as usize / 4, "{entries} of which {fresh} are fresh");
+        assert!(entries <= fresh + few / 4, "{entries} of which {fresh} are fresh");
     }
 }
 
