@@ -191,6 +191,9 @@ impl Memory {
         let number = self.entries.fetch_add(1, Ordering::Relaxed);
         stored.head().number.store(number, Ordering::Relaxed);
         let token = Token { number, cost: self.bounds.cost(stored.head().weight()) };
+        // What is over makes room before anything else has to; the more of it, the larger a share of the store this takes up.
+        let share = u64::from(token.cost) * Self::LOOKS / self.bounds.capacity().max(1);
+        self.clear_away(hash, (1 + share).min(Self::LOOKS));
         let is_new = self.table.insert(stored);
         step();
         if is_new {
@@ -202,15 +205,12 @@ impl Memory {
         if is_new {
             self.telemetry.entered(Some(space));
         }
-        // The more, the larger its share of the store: what is over is to be gone before it drives out what is not.
-        let share = u64::from(token.cost) * Self::LOOKS / self.bounds.capacity().max(1);
-        self.clear_away(hash, (1 + share).min(Self::LOOKS));
     }
 
-    /// In how many shards is looked for what is over, for an entry that takes up the whole store.
+    /// How often is looked for what is over, where an entry comes that takes up the whole store.
     const LOOKS: u64 = 256;
 
-    /// Lets go of what is over, where the table looks next in each of so many shards.
+    /// Lets go of what is over, where the table looks next in each of so many shards: the one after the other, and round.
     fn clear_away(&self, hash: u64, shards: u64) {
         let now = Instant::now();
         for gone in Table::shards_from(hash, shards).flat_map(|hash| self.table.clear_next(hash, now)) {

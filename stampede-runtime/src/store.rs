@@ -173,8 +173,8 @@ impl Store {
     /// Voids every entry that bears a tag, of whatever function or cache, and what runs under way would store with it.
     ///
     /// Those runs are delivered to the callers that wait for them, and not to later ones: these start another. It takes the
-    /// same short time for any number of entries; their memory is freed when they are replaced, make room, or have expired and others are stored.
-    /// Says whether every tier of the store has heard of it; with memory alone, that is always so.
+    /// same short time for any number of entries; their memory is freed when they are replaced, make room, or have expired
+    /// and others are stored. Says whether every tier of the store has heard of it; with memory alone, that is always so.
     ///
     /// The store remembers at least the last 16 384 different tags that were invalidated. When it forgets one, whatever bears
     /// any tag and has not been looked at since that invalidation is void as well: it may be run again, and is never served.
