@@ -6,9 +6,9 @@
 //!    in the table before its token is handed in, and a token's entry goes when the token does, whatever the cause. So there
 //!    is no entry without a token, except for the moments between. (A token may outlive an entry that goes in such a moment:
 //!    it takes up room for one until moka lets go of it.)
-//! 3. A token is kept by the hash of its entry's key, and names the entry by number. Two keys of one hash take turns: to hand
-//!    in the token of one is to lose that of the other, and so its entry. An entry is never mistaken for the one that took
-//!    its place. (The numbers begin anew after some billions. Who then went by an old one would lose a value, no more.)
+//! 3. A token names its entry by the hash of its key and by a number. moka counts by the hash how often a key is asked for; by
+//!    the number, an entry is never mistaken for the one that took its place. (The numbers begin anew after some billions.
+//!    Who then went by an old one would lose a value, no more.)
 //! 4. moka judges by how often and how recently an entry is asked for. It need only know that when something has to go, and
 //!    only what is new drives anything out. So for each new entry, each thread tells moka of its next few hits; where nothing
 //!    new comes, hits are not told. Every miss that stores something is.
@@ -28,11 +28,11 @@ mod table;
 mod tests;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::notification::RemovalCause;
-use moka::ops::compute::Op;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
@@ -74,7 +74,7 @@ impl Bounds {
 
 pub(crate) struct Memory {
     table: Arc<Table>,
-    tokens: Cache<u64, Token, ByHash>,
+    tokens: Cache<Token, (), ByHash>,
     bounds: Bounds,
     lanes: Lanes,
     /// How many entries have been handed in: the number of the next one.
@@ -85,10 +85,32 @@ pub(crate) struct Memory {
 }
 
 /// What moka holds for an entry.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Token {
+    hash: u64,
     number: u32,
+    /// Known where it is handed in.
     cost: u32,
+}
+
+impl Token {
+    const fn of(hash: u64, number: u32) -> Self {
+        Self { hash, number, cost: 0 }
+    }
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        (self.hash, self.number) == (other.hash, other.number)
+    }
+}
+
+impl Eq for Token {}
+
+impl Hash for Token {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 impl fmt::Debug for Memory {
@@ -103,19 +125,18 @@ impl Memory {
         let table = Arc::new(Table::default());
         let (entries, told) = (Arc::downgrade(&table), Arc::clone(&telemetry));
         let mut tokens =
-            Cache::builder().max_capacity(bounds.capacity()).eviction_listener(move |hash, token, cause| {
+            Cache::builder().max_capacity(bounds.capacity()).eviction_listener(move |token: Arc<Token>, (), cause| {
                 if let Some(table) = entries.upgrade() {
                     // No step of a model's: moka holds locks here that it knows nothing of.
-                    let Token { number, .. } = token;
                     let cause = (cause == RemovalCause::Size).then_some("size");
-                    let is_it = |entry: &Head| entry.number.load(Ordering::Relaxed) == number;
-                    if let Some(gone) = table.remove(*hash, is_it) {
+                    let is_it = |entry: &Head| entry.number.load(Ordering::Relaxed) == token.number;
+                    if let Some(gone) = table.remove(token.hash, is_it) {
                         told.left(Some(gone.space), cause);
                     }
                 }
             });
         if bounds.weight.is_some() {
-            tokens = tokens.weigher(|_, token: &Token| token.cost);
+            tokens = tokens.weigher(|token: &Token, ()| token.cost);
         }
         Self {
             table,
@@ -147,7 +168,7 @@ impl Memory {
         let lane = self.lanes.count(section.thread());
         let owed = self.news.load(Ordering::Relaxed) * Self::FEW;
         if lane.told.load(Ordering::Relaxed) < owed {
-            self.tell(lane, probe.hash, owed);
+            self.tell(lane, Token::of(probe.hash, entry.number.load(Ordering::Relaxed)), owed);
         }
         true
     }
@@ -159,11 +180,11 @@ impl Memory {
 
     /// Tells moka of a hit.
     #[cold]
-    fn tell(&self, lane: &Lane, hash: u64, owed: u64) {
+    fn tell(&self, lane: &Lane, token: Token, owed: u64) {
         let told = lane.told.load(Ordering::Relaxed).max(owed.saturating_sub(Self::FEW * Self::ROW));
         lane.told.store(told + 1, Ordering::Relaxed);
         let _holding = Holding::start();
-        self.tokens.get(&hash);
+        self.tokens.get(&token);
     }
 
     /// How many reads were hits.
@@ -189,20 +210,21 @@ impl Memory {
         let _holding = Holding::start();
         let Head { hash, space, .. } = *stored.head();
         let number = self.entries.fetch_add(1, Ordering::Relaxed);
-        stored.head().number.store(number, Ordering::Relaxed);
-        let token = Token { number, cost: self.bounds.cost(stored.head().weight()) };
+        let token = Token { hash, number, cost: self.bounds.cost(stored.head().weight()) };
         // What is over makes room before anything else has to; the more of it, the larger a share of the store this takes up.
         let share = u64::from(token.cost) * Self::LOOKS / self.bounds.capacity().max(1);
         self.clear_away(hash, (1 + share).min(Self::LOOKS));
-        let is_new = self.table.insert(stored);
+        let replaced = self.table.insert(stored, number);
         step();
-        if is_new {
+        if let Some(gone) = &replaced {
+            self.tokens.invalidate(&gone.token());
+        } else {
             self.news.fetch_add(1, Ordering::Relaxed);
             // The miss that it came of.
-            self.tokens.get(&hash);
+            self.tokens.get(&token);
         }
-        self.tokens.insert(hash, token);
-        if is_new {
+        self.tokens.insert(token, ());
+        if replaced.is_none() {
             self.telemetry.entered(Some(space));
         }
     }
@@ -215,11 +237,7 @@ impl Memory {
         let now = Instant::now();
         for gone in Table::shards_from(hash, shards).flat_map(|hash| self.table.clear_next(hash, now)) {
             step();
-            // Unless there is another entry by now. One that comes at this very moment may go instead: it is run again.
-            self.tokens.entry(gone.hash).and_compute_with(|token| match token {
-                Some(token) if token.value().number == gone.number => Op::Remove,
-                _ => Op::Nop,
-            });
+            self.tokens.invalidate(&gone.token());
             self.telemetry.left(Some(gone.space), Some("expired"));
         }
     }
@@ -228,7 +246,7 @@ impl Memory {
         let _holding = Holding::start();
         if let Some(gone) = self.table.remove(hash_of(key), |entry| entry.is_of(key)) {
             step();
-            self.tokens.invalidate(&hash_of(key));
+            self.tokens.invalidate(&gone.token());
             // What is voided by hand is to be dropped before long.
             self.table.flush();
             self.telemetry.left(Some(gone.space), None);

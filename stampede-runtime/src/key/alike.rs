@@ -1,4 +1,4 @@
-//! Keys that are alike have hashes that are not: two of one hash take turns in memory. If two have one hash all the same,
+//! Keys that are alike have hashes that are not: those of one hash are in each other's way. If two have one hash all the same,
 //! they are told apart by their bytes.
 
 use std::collections::HashMap;

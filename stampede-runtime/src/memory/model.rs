@@ -12,7 +12,8 @@ use shuttle::scheduler::{RandomScheduler, Scheduler};
 use shuttle::{Config, Runner, thread};
 use tokio::time::Instant;
 
-use super::{Bounds, Entry, Memory, Stored, Verdict};
+use super::grace::Section;
+use super::{Bounds, Entry, Memory, Stored, Token, Verdict};
 use crate::flight::Bounded;
 use crate::flights::Flights;
 use crate::key::{Key, Probe, encode, hash};
@@ -90,8 +91,13 @@ impl World {
 
     /// As when there is no room.
     fn evict(&self, key: u64) {
+        let key = self.key(key);
+        let section = Section::start();
+        let Some(entry) = self.memory.find(&section, &key) else { return };
+        let token = Token::of(entry.hash, entry.number.load(Ordering::Relaxed));
+        drop(section);
         step();
-        self.memory.tokens.invalidate(&crate::key::hash_of(&self.key(key)));
+        self.memory.tokens.invalidate(&token);
     }
 
     fn clear(&self) {
@@ -129,8 +135,8 @@ impl World {
     /// Each entry has its token.
     fn check(&self) {
         self.memory.table.each(|entry| {
-            let token = self.memory.tokens.get(&entry.hash).expect("an entry has a token");
-            assert_eq!(token.number, entry.number.load(Ordering::Relaxed), "and it is this entry's");
+            let token = Token::of(entry.hash, entry.number.load(Ordering::Relaxed));
+            assert!(self.memory.tokens.contains_key(&token), "an entry has a token");
         });
     }
 }

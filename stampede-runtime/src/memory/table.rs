@@ -27,6 +27,7 @@ use crate::space::Space;
 use crate::sync::plain::{AtomicPtr, Mutex, MutexGuard};
 use crate::sync::{Ordering, step};
 
+use super::Token;
 use super::grace::{Retired, Section, free};
 use super::stored::{AnyStored, Head};
 
@@ -107,9 +108,15 @@ impl<'s> Entry<'s> {
 
 /// An entry that is in the table no more.
 pub(super) struct Gone {
-    pub(super) hash: u64,
-    pub(super) number: u32,
+    hash: u64,
+    number: u32,
     pub(super) space: Space,
+}
+
+impl Gone {
+    pub(super) fn token(&self) -> Token {
+        Token::of(self.hash, self.number)
+    }
 }
 
 /// What there is at a place.
@@ -345,8 +352,8 @@ impl Table {
         }
     }
 
-    /// Puts an entry in, in place of the one of its key. Says whether there was none.
-    pub(super) fn insert(&self, stored: Arc<AnyStored>) -> bool {
+    /// Puts an entry in, by this number. It takes the place of the one of its key, if there is one.
+    pub(super) fn insert(&self, stored: Arc<AnyStored>, number: u32) -> Option<Gone> {
         let new = AnyStored::into_raw(stored);
         // Nobody else takes it out before it is in its slot.
         let entry = Entry { at: new, section: PhantomData };
@@ -356,20 +363,22 @@ impl Table {
         let resized = shard.make_room(&mut count, &section);
         let Some(slots) = shard.slots(&section) else { unreachable!("there is room") };
         let (mut place, mut room) = (start(hash), None);
-        let is_new = loop {
+        let replaced = loop {
             match slots.look(&section, place, TAG, tag) {
-                Found::Entry(other) if other.is_like(&entry) => break false,
-                Found::Empty => break true,
+                Found::Entry(other) if other.is_like(&entry) => break Some(other.gone()),
+                Found::Empty => break None,
                 Found::Other if slots.at(place).load(Ordering::Relaxed) == GONE => room = room.or(Some(place)),
                 Found::Entry(_) | Found::Other => {}
             }
             place = place.wrapping_add(1);
         };
-        if is_new {
+        if replaced.is_none() {
             count.entries += 1;
             count.used += usize::from(room.is_none());
             place = room.unwrap_or(place);
         }
+        // Not before: it may be the one that it replaces.
+        entry.number.store(number, Ordering::Relaxed);
         // Pairs with `look`.
         let old = slots.at(place).swap(new.map_addr(|address| address | tag), Ordering::AcqRel);
         let unfreed = Self::unfreed(count.entries);
@@ -378,9 +387,9 @@ impl Table {
         step();
         #[expect(unsafe_code, reason = "readers may still look at it")]
         // SAFETY: it was taken out of this slot just now.
-        let replaced = (!is_new).then(|| unsafe { retired(old) });
-        self.retire(replaced.into_iter().chain(resized), unfreed);
-        is_new
+        let taken = replaced.is_some().then(|| unsafe { retired(old) });
+        self.retire(taken.into_iter().chain(resized), unfreed);
+        replaced
     }
 
     /// Takes the entry out that `is_it`. No step of a model's: moka may call, with locks of which that knows nothing.

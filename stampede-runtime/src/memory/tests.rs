@@ -50,16 +50,39 @@ fn a_full_table_gives_way() {
 }
 
 #[test]
-fn two_keys_of_one_hash_are_two_and_take_turns() {
+fn two_keys_of_one_hash_are_two() {
     let memory = memory(10);
     let (a, b) = (key(7, "a"), key(7, "b"));
     memory.insert(stored(&a, 1));
     assert_eq!((value(&memory, &a), value(&memory, &b)), (Some(1), NOWHERE));
     memory.insert(stored(&b, 2));
-    assert_eq!((value(&memory, &a), value(&memory, &b)), (NOWHERE, Some(2)), "there is one token");
-    assert_eq!(memory.len(), 1);
+    assert_eq!((value(&memory, &a), value(&memory, &b)), (Some(1), Some(2)));
+    assert_eq!((memory.len(), memory.tokens.entry_count()), (2, 2));
     memory.remove(&a);
-    assert_eq!(value(&memory, &b), Some(2));
+    assert_eq!((value(&memory, &a), value(&memory, &b)), (NOWHERE, Some(2)));
+    assert_eq!((memory.len(), memory.tokens.entry_count()), (1, 1));
+}
+
+/// What tells the entry of a key.
+fn token(memory: &Memory, key: &Key) -> Token {
+    let section = Section::start();
+    let entry = memory.find(&section, key).expect("an entry");
+    Token::of(entry.hash, entry.number.load(Ordering::Relaxed))
+}
+
+#[test]
+fn a_value_that_is_stored_again_has_one_token() {
+    let memory = memory(10);
+    let key = key(7, "a");
+    let value = stored(&key, 1);
+    for _ in 0..3 {
+        memory.insert(Arc::clone(&value));
+        assert_eq!((memory.len(), memory.tokens.entry_count()), (1, 1), "in place of itself");
+        assert!(memory.tokens.contains_key(&token(&memory, &key)));
+    }
+    memory.remove(&key);
+    memory.insert(value);
+    assert_eq!((memory.len(), memory.tokens.entry_count()), (1, 1));
 }
 
 #[test]
@@ -67,9 +90,17 @@ fn a_lost_token_takes_its_entry_along_and_not_the_next() {
     let memory = memory(10);
     let key = key(7, "a");
     memory.insert(stored(&key, 1));
+    let first = token(&memory, &key);
     memory.insert(stored(&key, 2));
+    assert_eq!(
+        (memory.tokens.entry_count(), memory.tokens.contains_key(&first)),
+        (0, false),
+        "it is handed in no more"
+    );
+    memory.tokens.insert(first, ());
+    memory.tokens.invalidate(&first);
     assert_eq!((value(&memory, &key), memory.len()), (Some(2), 1), "what it replaced is gone, and it is not");
-    memory.tokens.invalidate(&7);
+    memory.tokens.invalidate(&token(&memory, &key));
     assert_eq!((value(&memory, &key), memory.len()), (NOWHERE, 0));
 }
 
@@ -90,7 +121,7 @@ fn a_key_of_another_cache_is_another() {
     assert!(!memory.read(&probe(2), 1, |_, _| true));
     let other = probe(2).to_key().expect("a key");
     assert!(memory.get(&other).is_none());
-    assert!(memory.table.insert(stored(&other, 2)), "it replaces nothing");
+    assert!(memory.table.insert(stored(&other, 2), 2).is_none(), "it replaces nothing");
     assert_eq!((value(&memory, &probe(1).to_key().expect("a key")), value(&memory, &other)), (Some(1), Some(2)));
 }
 
@@ -198,7 +229,7 @@ fn what_is_over_makes_room_in_a_small_store() {
         let hash = |n: u64| (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (0..old).for_each(|n| put(hash(n), weight));
         for n in (0..10).flat_map(|_| 0..old) {
-            memory.tokens.get(&hash(n));
+            memory.tokens.get(&token(&memory, &key(hash(n), "text")));
         }
         (0..old).for_each(|n| memory.expire(&key(hash(n), "text")));
         (100..120).for_each(|n| put(hash(n), weight.min(20)));
@@ -211,7 +242,7 @@ fn of_what_has_been_over_for_long_much_goes_at_once() {
     let memory = memory(10_000);
     let over = Lifetime::plain(Instant::now(), Duration::ZERO);
     for n in 0..200 {
-        memory.table.insert(Stored::new(n).with(&key(n, "text"), Verdict::plain(over, 1)));
+        memory.table.insert(Stored::new(n).with(&key(n, "text"), Verdict::plain(over, 1)), 1);
     }
     (200..205).for_each(|n| memory.insert(stored(&key(n, "text"), n)));
     assert_eq!(memory.table.len(), 5);
@@ -220,13 +251,12 @@ fn of_what_has_been_over_for_long_much_goes_at_once() {
 #[test]
 fn what_is_over_takes_no_others_token_along() {
     let memory = memory(10);
-    memory
-        .table
-        .insert(Stored::new(1).with(&key(7, "a"), Verdict::plain(Lifetime::plain(Instant::now(), Duration::ZERO), 1)));
-    memory.tokens.insert(7, Token { number: 99, cost: 1 });
+    let over = Lifetime::plain(Instant::now(), Duration::ZERO);
+    memory.table.insert(Stored::new(1).with(&key(7, "a"), Verdict::plain(over, 1)), 1);
+    (1..=2).for_each(|number| memory.tokens.insert(Token::of(7, number), ()));
     (0..100).for_each(|_| memory.clear_away(7, 1));
     assert!(value(&memory, &key(7, "a")).is_none());
-    assert!(memory.tokens.contains_key(&7));
+    assert_eq!([1, 2].map(|number| memory.tokens.contains_key(&Token::of(7, number))), [false, true]);
 }
 
 #[test]
@@ -357,7 +387,7 @@ fn entries_are_found_whatever_was_there_before() {
         // In no order, so that some that stayed have what is gone before them.
         for n in (0..keys).map(|n| n * 37 % keys) {
             let was_there = has(n);
-            assert_eq!(table.insert(stored(&key(n), n)), !was_there, "{n}");
+            assert_eq!(table.insert(stored(&key(n), n), 1).is_some(), was_there, "{n}");
         }
         assert_eq!(table.len(), usize::try_from(keys).expect("a few"));
         for n in (0..keys).step_by(step) {
@@ -371,7 +401,7 @@ fn entries_are_found_whatever_was_there_before() {
         table.remove(n % 7, |entry| entry.is_of(&key(n)));
     }
     assert_eq!(table.used(), 0, "no search goes beyond where there is nothing");
-    assert!(table.insert(stored(&key(1), 1)));
+    assert!(table.insert(stored(&key(1), 1), 1).is_none());
     table.clear();
     assert_eq!((table.len(), (0..keys).any(has)), (0, false));
 }
@@ -423,11 +453,10 @@ fn a_recorder_that_panics_breaks_nothing() {
         memory.insert(stored(a, 1));
         memory.clear();
         assert_eq!((value(&memory, a), memory.len()), (NOWHERE, 0));
-        // These take turns, as what is evicted does.
-        memory.insert(stored(a, 1));
-        memory.insert(stored(b, 2));
-        memory.insert(stored(c, 3));
-        assert_eq!((value(&memory, c), memory.len()), (Some(3), 1), "moka still tells what is to go");
+        keys.iter().for_each(|key| memory.insert(stored(key, 1)));
+        // As when there is no room.
+        [a, b].into_iter().for_each(|key| memory.tokens.invalidate(&token(&memory, key)));
+        assert_eq!((value(&memory, c), memory.len()), (Some(1), 1), "moka still tells what is to go");
         memory.expire(c);
         assert!((0..8).any(|_| memory.len() == 0), "it goes at one of the next looks");
     });
@@ -438,7 +467,7 @@ fn what_is_gone_leaves_room() {
     let table = Table::default();
     // In a row, so that what goes has something behind it.
     for n in 0..if cfg!(miri) { 40 } else { 400 } {
-        assert!(table.insert(stored(&key(n, "a"), n)));
+        assert!(table.insert(stored(&key(n, "a"), n), 1).is_none());
         if n >= 5 {
             assert!(table.remove(n - 5, |_| true).is_some());
         }

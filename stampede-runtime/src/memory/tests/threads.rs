@@ -55,7 +55,7 @@ fn readers_see_their_own_keys_values_and_none_that_is_gone() {
     };
     let write = |more: u64| {
         for n in (0..rounds).flat_map(|_| 0..KEYS).map(|n| n.wrapping_mul(more) % KEYS) {
-            memory.table.insert(any(&key(n), Box::new(n)));
+            memory.table.insert(any(&key(n), Box::new(n)), 1);
             if n % 3 == 0 {
                 memory.table.remove(hash_of(n + 1), |entry| entry.is_of(&key(n + 1)));
             } else if n == KEYS - 1 {
@@ -83,7 +83,7 @@ fn what_is_replaced_again_and_again_is_always_found_and_not_freed() {
     }
 
     let (table, freed, is_over) = (Table::default(), Arc::default(), AtomicBool::new(false));
-    let put = |key: &Key, number: u64| table.insert(any(key, Numbered(number, Arc::clone(&freed))));
+    let put = |key: &Key, number: u64| table.insert(any(key, Numbered(number, Arc::clone(&freed))), 1);
     let a = key(7, "a");
     put(&a, 1);
     thread::scope(|scope| {
