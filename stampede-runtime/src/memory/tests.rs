@@ -453,9 +453,13 @@ fn a_recorder_that_panics_breaks_nothing() {
         memory.insert(stored(a, 1));
         memory.clear();
         assert_eq!((value(&memory, a), memory.len()), (NOWHERE, 0));
-        keys.iter().for_each(|key| memory.insert(stored(key, 1)));
+        for key in &keys {
+            memory.insert(stored(key, 1));
+        }
         // As when there is no room.
-        [a, b].into_iter().for_each(|key| memory.tokens.invalidate(&token(&memory, key)));
+        for key in [a, b] {
+            memory.tokens.invalidate(&token(&memory, key));
+        }
         assert_eq!((value(&memory, c), memory.len()), (Some(1), 1), "moka still tells what is to go");
         memory.expire(c);
         assert!((0..8).any(|_| memory.len() == 0), "it goes at one of the next looks");
