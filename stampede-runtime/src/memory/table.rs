@@ -71,7 +71,7 @@ impl Deref for Entry<'_> {
     #[inline]
     fn deref(&self) -> &Head {
         #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
-        // SAFETY: see `Slots::look`, where entries come from.
+        // SAFETY: see `Slots::look` and `Table::insert`, where entries come from.
         unsafe {
             &*self.at
         }
@@ -355,7 +355,7 @@ impl Table {
     /// Puts an entry in, by this number. It takes the place of the one of its key, if there is one.
     pub(super) fn insert(&self, stored: Arc<AnyStored>, number: u32) -> Option<Gone> {
         let new = AnyStored::into_raw(stored);
-        // Nobody else takes it out before it is in its slot.
+        // The share is this function's own until it is in its slot. The entry is looked at no longer than that.
         let entry = Entry { at: new, section: PhantomData };
         let (hash, tag) = (entry.hash, tag(entry.hash));
         let shard = self.shard(hash);
