@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, FnArg, GenericParam, Receiver, Safety, Signature, Visibility, parse_quote};
+use syn::{Expr, FnArg, GenericParam, Receiver, Safety, Signature, Type, Visibility, parse_quote};
 
 use crate::model::{Companion, Model, Place};
 use crate::params::{Copied, Param};
@@ -450,8 +450,14 @@ fn with_target(model: &Model, then: &TokenStream) -> TokenStream {
     let (mut names, mut values) = (Vec::new(), Vec::new());
     let parts = model.key.iter().enumerate().map(|(index, part)| {
         let span = at(part.span());
-        if matches!(part, Expr::Path(_)) {
-            return quote_spanned!(span=> __stampede::part(&#part));
+        if let Expr::Path(path) = part {
+            // What is a reference is not borrowed: then it need not be in memory to be looked at. Of several of one spelling,
+            // which only macros write, there is no telling which it is.
+            let mut bearers = model.params.iter().filter(|param| param.binds(&path.path));
+            let is_reference = |param: &Param| param.parts.is_none() && matches!(param.ty, Type::Reference(_));
+            let is_bare = bearers.next().is_some_and(is_reference) && bearers.all(is_reference);
+            let borrow = (!is_bare).then(|| quote_spanned!(span=> &));
+            return quote_spanned!(span=> __stampede::part(#borrow #part));
         }
         let name = format_ident!("__stampede_part_{index}");
         values.push(quote_spanned!(span=> &(#part)));
@@ -462,11 +468,9 @@ fn with_target(model: &Model, then: &TokenStream) -> TokenStream {
     let parts = tuple(&parts);
     let then = quote! {
         let __stampede_target = __stampede::Target {
-            site: &__STAMPEDE_SITE,
-            owner: #owner,
-            types: &[#(#types),*],
+            whose: __stampede::Function { site: &__STAMPEDE_SITE, owner: #owner, types: &[#(#types),*] },
             store: #place,
-            key: #parts,
+            key: &#parts,
         };
         #then
     };

@@ -5,7 +5,7 @@ use quote::{ToTokens, format_ident};
 use syn::ext::IdentExt;
 use syn::parse::Parser;
 use syn::spanned::Spanned;
-use syn::{FnArg, Pat, Type};
+use syn::{FnArg, Pat, Path, Type};
 
 use crate::diagnostics::Faults;
 use crate::function::argument;
@@ -69,6 +69,11 @@ impl Param {
     /// Whether it bears this name.
     pub(crate) fn is(&self, name: &Ident) -> bool {
         self.name.unraw() == name.unraw()
+    }
+
+    /// Whether this is a name that it binds, by its spelling.
+    pub(crate) fn binds(&self, path: &Path) -> bool {
+        path.is_ident(&self.name) || self.bound.iter().any(|name| path.is_ident(name))
     }
 
     /// Whether its type has a part that has no name.

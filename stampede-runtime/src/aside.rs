@@ -97,8 +97,13 @@ impl<V> Careful<V> {
     }
 
     /// The value; absent only while it is being dropped.
+    #[inline]
     pub(crate) const fn get(&self) -> Option<&V> {
-        self.0.as_ref()
+        // A method would be one more function for each type of values.
+        match &self.0 {
+            Some(value) => Some(value),
+            None => None,
+        }
     }
 
     /// Takes it out: what is dropped from then on is nothing.

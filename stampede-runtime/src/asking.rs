@@ -14,6 +14,7 @@ use crate::cycle::Edge;
 use crate::execution::Plan;
 use crate::flight::{Arrival, Runner, Waiter};
 use crate::flights::{Admission, Request};
+use crate::key::{KeyError, Probe};
 use crate::launch::Refused;
 use crate::memory::AnyStored;
 use crate::output::{Answer, Given, Packed, Seen};
@@ -21,8 +22,9 @@ use crate::patience::{Lapse, Patience};
 use crate::policy::{self, Age, Mode, Rules, Step};
 use crate::remote::{Errand, Remote};
 use crate::run::Run;
+use crate::space::Space;
 use crate::stats::{Outcome, Trigger};
-use crate::store::{Found, Store};
+use crate::store::{Found, Near, Store};
 use crate::sync::Handle;
 use crate::tally::{self, Kind, Subject, Tally, Ticket};
 use crate::waiting::{Again, End, Role, Waiting};
@@ -76,49 +78,47 @@ pub(crate) struct Unanswered {
     found: Found,
 }
 
-/// The first look: `take` takes the answer, if it is there.
-pub(crate) fn look(question: &Question<'_>, take: &mut dyn FnMut(Seen<'_>) -> bool) -> Option<Unanswered> {
-    let mode = context::mode();
-    let looks = matches!(mode, Mode::Normal | Mode::NoStale) && question.is_hashed;
-    let Some(store) = Store::at_hand(question.store).filter(|_| looks) else {
-        return look_elsewhere(question, mode, looks, take);
-    };
-    let mut found = None;
-    if store.hit(&question.probe, take, &mut found) { None } else { Some(unanswered(question, mode, store, found)) }
+/// The first look: what is near a key, if it is easily come by. It is for the caller to compare the key.
+pub(crate) fn near(store: Option<&Store>, space: Space, hash: u64) -> Option<Near<'_>> {
+    Store::at_hand(store).filter(|_| looks(context::mode()))?.near(space, hash)
 }
 
-/// The same for calls that it takes more to come to the store of, or that find nothing there, or want nothing.
+/// Whether a call wants to know what is stored.
+const fn looks(mode: Mode) -> bool {
+    matches!(mode, Mode::Normal | Mode::NoStale)
+}
+
+/// What is next where that was no answer: what `take` takes is one after all.
 #[cold]
-fn look_elsewhere(
-    question: &Question<'_>,
-    mode: Mode,
-    looks: bool,
-    take: &mut dyn FnMut(Seen<'_>) -> bool,
-) -> Option<Unanswered> {
-    let mut found = None;
-    Store::with(question.store, |store| {
-        let is_hit = looks && store.hit(&question.probe, take, &mut found);
-        (!is_hit).then(|| unanswered(question, mode, store, found.take()))
+pub(crate) fn look_on(question: Question<'_>, take: &mut dyn FnMut(Seen<'_>) -> bool) -> Option<Unanswered> {
+    let Question { whose, store, probe, found } = question;
+    let mode = context::mode();
+    Store::with(store, |store| {
+        let mut near =
+            probe.as_ref().ok().filter(|_| found.is_none() && looks(mode)).and_then(|probe| store.look(probe));
+        if let Some(near) = &mut near
+            && near.seen().is_some_and(take)
+        {
+            near.taken();
+            return None;
+        }
+        let found = found.or_else(|| near.as_mut().map(Near::refused)).flatten();
+        drop(near);
+        let id = whose.id();
+        let subject = || probe.and_then(|probe| subject(probe, store));
+        let subject =
+            (mode != Mode::Uncached).then(|| subject().inspect_err(|error| warn_about_key(id.name, error)).ok());
+        let subject = subject.flatten();
+        Some(Unanswered { id, mode, subject, store: store.clone(), found })
     })
 }
 
-#[cold]
-fn unanswered(question: &Question<'_>, mode: Mode, store: &Store, found: Found) -> Unanswered {
-    let id = question.ask.id();
-    let subject = if mode == Mode::Uncached { None } else { subject(question, id, store) };
-    Unanswered { id, mode, subject, store: store.clone(), found }
-}
-
-/// What a call is about, if that can be serialized. Who joins a flight needs no key of its own.
-fn subject(question: &Question<'_>, id: Id, store: &Store) -> Option<Subject> {
-    let probe = &question.probe;
-    if question.is_hashed
-        && let Some(flight) = store.flights().near(probe.hash)
-        && probe.is_key(&flight.key)
-    {
-        return Some(Subject::Flight(flight));
+/// What a call is about. Who joins a flight needs no key of its own.
+fn subject(probe: Probe<'_>, store: &Store) -> Result<Subject, KeyError> {
+    match store.flights().near(probe.hash) {
+        Some(flight) if probe.is_key(&flight.key) => Ok(Subject::Flight(flight)),
+        _ => probe.to_key().map(Subject::Key),
     }
-    probe.to_key().map(Subject::Key).inspect_err(|error| warn_about_key(id.name, error)).ok()
 }
 
 /// How far a call has come.
@@ -159,10 +159,8 @@ impl Alone {
 
 impl State {
     /// The call has found no answer yet. Without a key, it goes past the store.
-    pub(crate) fn enter(
-        caller: &mut dyn Typed,
-        Unanswered { id: Id { space, name }, mode, subject, store, found }: Unanswered,
-    ) -> Self {
+    pub(crate) fn enter(caller: &mut dyn Typed, Unanswered { id, mode, subject, store, found }: Unanswered) -> Self {
+        let (space, name) = (id.space(), id.name);
         let Some(subject) = subject else {
             return Self::alone(caller, name, Tally::new(store, space, Outcome::Bypass));
         };

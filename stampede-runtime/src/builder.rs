@@ -219,7 +219,7 @@ impl<V: Value, X> CacheBuilder<V, X> {
         };
         let (space, name) = Space::named(&name, TypeId::of::<V>());
         let store = self.store.unwrap_or_else(Store::current);
-        Cache { id: Id { space, name }, store, options, own_errors: PhantomData }
+        Cache { id: Id::new(space, name), store, options, own_errors: PhantomData }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::entry::Entry;
 use crate::launch::Detached;
 use crate::policy::Options;
 use crate::refusal::{Own, Refuse, Refusing};
-use crate::reply::{Divide, Fallible, Plain, Reply, ShareError, Value, auto, pack, returns};
+use crate::reply::{Auto, Fallible, Pack, Plain, Reply, Returns, ShareError, Value, auto, pack, returns};
 use crate::store::Store;
 use crate::support::detach;
 use crate::tags::{Tag, TagText};
@@ -174,7 +174,7 @@ impl<V: Value, X> Cache<V, X> {
         K: Serialize + ?Sized,
         R: 'static,
         E: ShareError<M> + Send + 'static,
-        D: Divide<R, V, E> + 'static,
+        Returns<R, V, E, D, Refusing<Auto<M>, Own<X>>>: Pack<R>,
         M: 'static,
         X: 'static,
         Own<X>: Refuse<E>,
@@ -187,7 +187,7 @@ impl<V: Value, X> Cache<V, X> {
             let body = start();
             detach(async move { pack(returns, body.await) })
         };
-        call(&Target { id: self.id, store: Some(&self.store), key }, returns, Detached, options, start)
+        call(&Target { whose: self.id, store: Some(&self.store), key: &key }, returns, Detached, options, start)
     }
 
     /// What is stored under a key, to be read, written and voided by hand.

@@ -12,8 +12,8 @@
 //! more: a hundred thousand callers may be waiting. Nothing here holds a lock while it waits, and dropping a call at any
 //! point gives up its place and nothing else.
 //!
-//! All this is in [`crate::asking`], once for all types. Here is what depends on them: to encode the key, and to start a
-//! body and poll it. What the body returns has lost its type by then, and gets it back where the call returns: see
+//! All this is in [`crate::asking`], once for all types. Here is what depends on them: to hash and compare the key, to copy
+//! the value of a hit, and to start a body and poll it. What the body returns has lost its type by then, and gets it back where the call returns: see
 //! [`crate::output`]. The crate of the user gets a few lines for each return type, and a few for each function.
 
 use std::any::TypeId;
@@ -28,32 +28,40 @@ use once_cell::sync::Lazy;
 use pin_project_lite::pin_project;
 use serde::Serialize;
 
-use crate::asking::{State, Typed, Unanswered, look};
+use crate::asking::{State, Typed, Unanswered, look_on, near};
 use crate::context::{self, InRun, Within};
 use crate::execution::{Execution, Plan};
 use crate::flight::Runner;
-use crate::key::{KeyError, Probe, hash};
+use crate::key::{KeyError, Origin, Parts, Probe};
 use crate::launch::{Launch, Refused};
 use crate::output::{Given, Output, Packed};
 use crate::policy::{Options, Rules};
 use crate::reply::Pack;
 use crate::run::Run;
 use crate::space::{Site, Space};
-use crate::store::Store;
+use crate::store::{Found, Near, Store};
 use crate::sync::Mutex;
 use crate::tally::Kind;
 
 /// Which cache a call is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Id {
-    pub(crate) space: Space,
+    pub(crate) origin: Origin,
     pub(crate) name: &'static str,
 }
 
 impl Id {
+    pub(crate) fn new(space: Space, name: &'static str) -> Self {
+        Self { origin: Origin::of(space), name }
+    }
+
     pub(crate) fn of(site: &Site, types: &[TypeId], owner: Option<&str>) -> Self {
         let (space, name) = site.space(types, owner);
-        Self { space, name }
+        Self::new(space, name)
+    }
+
+    pub(crate) const fn space(&self) -> Space {
+        self.origin.space
     }
 }
 
@@ -135,68 +143,100 @@ pin_project! {
     }
 }
 
-/// What a call is about: a key of a cache.
-pub trait Ask {
-    /// Which cache.
+/// What tells which cache a call is about.
+pub trait Whose {
+    /// The cache.
     fn id(&self) -> Id;
 
-    /// The question.
-    fn question(&self) -> Question<'_>;
+    /// Where the hashes of its keys begin, if that is known.
+    fn known(&self) -> Option<&Origin>;
 }
 
-/// A key, in a store or the one in force.
-pub struct Question<'q> {
-    pub(crate) ask: &'q dyn Ask,
+impl Whose for Id {
+    fn id(&self) -> Id {
+        *self
+    }
+
+    #[inline]
+    fn known(&self) -> Option<&Origin> {
+        Some(&self.origin)
+    }
+}
+
+#[cold]
+fn origin(whose: &dyn Whose) -> Origin {
+    whose.id().origin
+}
+
+/// What a call is about: a key of a cache.
+#[derive(Debug)]
+pub struct Target<'c, W, K> {
+    /// Which cache.
+    pub whose: W,
+    /// The store, if it is not the one in force.
+    pub store: Option<&'c Store>,
+    /// The parts of the key. They are apart: who looks at them looks at nothing else.
+    pub key: &'c K,
+}
+
+/// What is still to be asked where the first look has found no answer.
+pub(crate) struct Question<'q> {
+    pub(crate) whose: &'q dyn Whose,
     pub(crate) store: Option<&'q Store>,
-    pub(crate) probe: Probe<'q>,
-    /// Whether the probe has a hash: nothing is stored for what cannot be serialized.
-    pub(crate) is_hashed: bool,
+    /// Nothing is stored for what cannot be serialized.
+    pub(crate) probe: Result<Probe<'q>, KeyError>,
+    /// What there is, if that is known.
+    pub(crate) found: Option<Found>,
 }
 
 impl<'q> Question<'q> {
-    #[inline]
-    pub(crate) fn new<K: Serialize>(ask: &'q dyn Ask, space: Space, store: Option<&'q Store>, key: &'q K) -> Self {
-        let hash = hash(space, key);
-        let is_hashed = hash.is_ok();
-        Self { ask, store, probe: Probe { space, hash: hash.unwrap_or_default(), parts: key }, is_hashed }
-    }
-}
-
-/// The question about a key of a cache.
-pub(crate) struct Target<'c, K> {
-    pub(crate) id: Id,
-    pub(crate) store: Option<&'c Store>,
-    pub(crate) key: K,
-}
-
-impl<K: Serialize> Ask for Target<'_, K> {
-    fn id(&self) -> Id {
-        self.id
-    }
-
-    #[inline]
-    fn question(&self) -> Question<'_> {
-        Question::new(self, self.id.space, self.store, &self.key)
+    #[cold]
+    fn new(
+        whose: &'q dyn Whose,
+        store: Option<&'q Store>,
+        space: Space,
+        hash: Result<u64, KeyError>,
+        parts: &'q dyn Parts,
+        found: Option<Found>,
+    ) -> Self {
+        Self { whose, store, probe: hash.map(|hash| Probe { space, hash, parts }), found }
     }
 }
 
 /// A call of a coalesced function, or for a key of a cache: its answer, or what is to be awaited for it.
 #[inline]
-pub fn call<R, V, P, O, S, F, L>(
-    target: &dyn Ask,
+pub fn call<W, K, R, V, P, O, S, F, L>(
+    target: &Target<'_, W, K>,
     returns: P,
     launch: L,
     options: O,
     start: S,
 ) -> Called<R, Call<R, P, O, S, F, L>>
 where
+    W: Whose + Copy,
+    K: Serialize,
     P: Pack<R>,
     O: Fn() -> Options<V>,
     S: FnMut(P) -> F,
     F: Future<Output = Output>,
     L: Launch<F>,
 {
-    match hit(target, returns) {
+    let Target { whose, store, key } = *target;
+    let (space, hash) = hash(&whose, key);
+    let mut found = None;
+    if let Ok(hash) = hash {
+        // It is not moved about: what is written in parts and read as a whole has to be waited for.
+        let mut near = near(store, space, hash);
+        if let Some(near) = &mut near
+            && key.are(near.parts())
+        {
+            if let Some(answer) = hit(near, returns) {
+                return Called::Hit(answer);
+            }
+            found = Some(near.refused());
+        }
+    }
+    match ask(Question::new(&{ whose }, store, space, hash, key, found), returns) {
         Ok(answer) => Called::Hit(answer),
         Err(unanswered) => {
             let recipe = Recipe { returns, options, start };
@@ -207,10 +247,34 @@ where
     }
 }
 
-/// The answer, if it is there.
-fn hit<R, P: Pack<R>>(target: &dyn Ask, returns: P) -> Result<R, Unanswered> {
+/// The hash of the key with these parts, of this cache.
+#[cfg_attr(not(debug_assertions), inline(always))]
+fn hash<W: Whose + Copy, K: Serialize>(whose: &W, key: &K) -> (Space, Result<u64, KeyError>) {
+    let origin = match whose.known() {
+        Some(origin) => origin.copied(),
+        // A copy: what is looked at through a reference has to be in memory, also where that is not needed.
+        None => origin(&{ *whose }).copied(),
+    };
+    (origin.space, origin.hash(key))
+}
+
+/// The answer, if this is a fresh value of the right kind.
+#[expect(clippy::question_mark, reason = "it would be two more functions for each type")]
+#[inline]
+fn hit<R, P: Pack<R>>(near: &mut Near<'_>, returns: P) -> Option<R> {
+    let Some(seen) = near.seen() else { return None };
+    let answer = returns.copy(seen);
+    if answer.is_some() {
+        near.taken();
+    }
+    answer
+}
+
+/// The answer, if it is there after all.
+#[cold]
+fn ask<R, P: Pack<R>>(question: Question<'_>, returns: P) -> Result<R, Unanswered> {
     let mut answer = None;
-    let unanswered = look(&target.question(), &mut |seen| {
+    let unanswered = look_on(question, &mut |seen| {
         answer = returns.copy(seen);
         answer.is_some()
     });

@@ -5,7 +5,7 @@
 //! that a time is yet to come only with a margin, and where it cannot say so, the precise clock is asked: nothing is served
 //! past its time, and nothing expires early either.
 //!
-//! There is a coarse clock on Linux. Elsewhere, and with the feature `test-util` (time is tokio's), it never says anything.
+//! There is a coarse clock on Linux, with 64 bits. Elsewhere, and with the feature `test-util` (time is tokio's), it never says anything.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ impl Until {
     }
 }
 
-#[cfg(all(target_os = "linux", not(feature = "test-util")))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(feature = "test-util")))]
 mod coarse {
     use once_cell::sync::Lazy;
     use tokio::time::Instant;
@@ -102,12 +102,12 @@ mod coarse {
     /// Nanoseconds since some moment.
     #[inline]
     pub(super) fn now() -> u64 {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // The end of all time: if the call fails, nothing is yet to come.
+        let mut time = libc::timespec { tv_sec: -1, tv_nsec: 999_999_999 };
         #[expect(unsafe_code, reason = "the standard library has no coarse clock")]
         // SAFETY: the pointer is to a `timespec` that lives until the call has returned; it is all that the call writes to.
-        let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) } != 0;
-        if failed {
-            return u64::MAX; // nothing is yet to come
+        unsafe {
+            libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time);
         }
         time.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec.cast_unsigned())
     }
@@ -125,7 +125,7 @@ mod coarse {
     }
 }
 
-#[cfg(not(all(target_os = "linux", not(feature = "test-util"))))]
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(feature = "test-util"))))]
 mod coarse {
     use tokio::time::Instant;
 

@@ -61,7 +61,7 @@ impl<V> fmt::Debug for Entry<V> {
 impl<V> Entry<V> {
     /// The entry of a key; `W` is the type of what is stored.
     pub(crate) fn new<W: Value, K: Serialize + ?Sized>(id: Id, store: Store, parts: &K, options: Options<W>) -> Self {
-        let key = match encode(id.space, parts) {
+        let key = match encode(id.space(), parts) {
             Ok(key) => Some(key),
             Err(error) => {
                 warn_about_key(id.name, &error);

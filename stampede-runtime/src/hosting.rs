@@ -17,7 +17,6 @@ use crate::call::Id;
 use crate::context;
 use crate::key::{Probe, encode, hash};
 use crate::memory::{Stored, Verdict};
-use crate::output::Seen;
 use crate::policy::{Age, Lifetime, Mode, Options};
 use crate::random;
 use crate::reply::Value;
@@ -32,7 +31,7 @@ pub use crate::tags::Tag;
 /// A cache on a store that may end its calls with a `Timeout` or a `CircuitOpen`, going by its options.
 pub fn cache<V: Value, X>(name: &str, store: Store, options: Options<V>) -> Cache<V, X> {
     let (space, name) = Space::named(name, TypeId::of::<V>());
-    Cache { id: Id { space, name }, store, options, own_errors: PhantomData }
+    Cache { id: Id::new(space, name), store, options, own_errors: PhantomData }
 }
 
 /// The store that a cache is on.
@@ -47,12 +46,12 @@ pub fn name<V: Value, X>(cache: &Cache<V, X>) -> &'static str {
 
 /// Counts a call that went past the store by its nature.
 pub fn count_bypass<V: Value, X>(cache: &Cache<V, X>) {
-    cache.store.flights().call_ended(cache.id.space, Outcome::Bypass, Since::default());
+    cache.store.flights().call_ended(cache.id.space(), Outcome::Bypass, Since::default());
 }
 
 /// Counts a call that was answered by what a run had left to grow.
 pub fn count_coalesced<V: Value, X>(cache: &Cache<V, X>) {
-    cache.store.flights().call_ended(cache.id.space, Outcome::Coalesced, Since::default());
+    cache.store.flights().call_ended(cache.id.space(), Outcome::Coalesced, Since::default());
 }
 
 /// What `take` makes of the value under a key that is fresh: the answer to a call, which is counted. `take` is told whether a
@@ -65,32 +64,31 @@ pub fn hit<V: Value, X, K: Serialize + ?Sized, T>(
     if !matches!(context::mode(), Mode::Normal | Mode::NoStale) {
         return None;
     }
-    let space = cache.id.space;
+    let space = cache.id.space();
     let probe = Probe { space, hash: hash(space, key).ok()?, parts: &key };
-    let (mut take, mut taken) = (Some(take), None);
-    let mut take = |Seen(stored): Seen<'_>, is_due| {
-        let value = stored.downcast::<V>()?;
-        take.take()?(value, is_due)
-    };
-    let mut found = None;
-    let mut take_fresh = |seen: Seen<'_>| {
-        taken = take(seen, false);
-        taken.is_some()
-    };
-    if !cache.store.hit(&probe, &mut take_fresh, &mut found)
-        && let Some((stored, Age::Due)) = found
-    {
-        taken = take(Seen(&stored), true);
+    let mut near = cache.store.look(&probe)?;
+    if let Some(seen) = near.seen() {
+        let taken = seen.0.value::<V>().and_then(|value| take(value, false));
         if taken.is_some() {
-            cache.store.flights().call_ended(space, Outcome::Fresh, Since::default());
+            near.taken();
+        } else {
+            near.let_be();
         }
+        return taken;
+    }
+    let found = near.refused();
+    drop(near);
+    let Some((stored, Age::Due)) = found else { return None };
+    let taken = take(stored.downcast::<V>()?, true);
+    if taken.is_some() {
+        cache.store.flights().call_ended(space, Outcome::Fresh, Since::default());
     }
     taken
 }
 
 /// Counts a run outside all flights, of a call that a flight could not answer.
 pub fn count_own_run<V: Value, X>(cache: &Cache<V, X>) {
-    cache.store.flights().own_run_ended(cache.id.space, RunResult::NoCache);
+    cache.store.flights().own_run_ended(cache.id.space(), RunResult::NoCache);
 }
 
 /// The moment before which a value has to be known that is going to be stored by [`put_unless_voided`].
@@ -104,7 +102,7 @@ pub struct Fence {
 
 /// What was voided under a key before now was voided before the value began.
 pub fn fence<V: Value, X, K: Serialize + ?Sized>(cache: &Cache<V, X>, key: &K) -> Option<Fence> {
-    let key = encode(cache.id.space, key).ok()?;
+    let key = encode(cache.id.space(), key).ok()?;
     let flights = cache.store.flights();
     Some(Fence { voided: flights.voided(&key), epoch: cache.store.epoch(), tag: cache.store.tags().latest() })
 }
@@ -128,7 +126,7 @@ pub fn put_unless_voided<V: Value, X, K: Serialize + ?Sized>(
     value: V,
     ttl: Duration,
 ) {
-    let Ok(key) = encode(cache.id.space, key) else { return };
+    let Ok(key) = encode(cache.id.space(), key) else { return };
     let (store, ttl) = (&cache.store, cache.store.cap(ttl));
     if ttl.is_zero() || store.is_bypassed() {
         return;

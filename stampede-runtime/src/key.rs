@@ -10,8 +10,9 @@
 //!    and so do two structs that skip different fields.
 //! 4. Lengths need not be known in advance.
 //!
-//! A look-up builds no key. The encoding is streamed into a hasher, and, where a key of that hash is found, once more into a
-//! comparison with its bytes: a [`Probe`] does that. The bytes are made when they are to be kept.
+//! A look-up builds no key. The encoding is streamed into a hasher ([`Origin::hash`]), and, where a key of that hash is found,
+//! once more into a comparison with its bytes ([`Parts::are`]). A [`Probe`] is what remembers the one and can do the other.
+//! The bytes are made when they are to be kept.
 //!
 //! Keys are only ever compared, never decoded. Two equal `HashMap`s may iterate in different orders: unordered
 //! collections have no place in a key.
@@ -38,7 +39,7 @@ use serde::ser::{self, Serialize};
 
 use crate::space::Space;
 
-use self::encoding::{KeySerializer, Kind, Leaf, Sink, length};
+use self::encoding::{KeySerializer, Kind, Leaf, SHORT, Sink, length};
 
 /// The bytes of a key, shared by whoever holds them: its hash, its cache, its parts.
 pub(crate) type Key = Arc<[u8]>;
@@ -174,10 +175,16 @@ pub(crate) trait Parts {
 }
 
 impl<K: Serialize> Parts for K {
+    // As a function of its own, it is all in registers.
+    #[inline(never)]
     fn are(&self, bytes: &[u8]) -> bool {
         let mut comparing = Comparing { rest: bytes, has_diverged: false };
         let result = self.serialize(KeySerializer { sink: &mut comparing });
-        result.is_ok() && comparing.rest.is_empty() && !comparing.has_diverged
+        if result.is_err() {
+            return false;
+        }
+        // Who serializes may have passed over an error.
+        comparing.rest.is_empty() && !comparing.has_diverged
     }
 
     #[cold]
@@ -187,11 +194,8 @@ impl<K: Serialize> Parts for K {
 }
 
 /// The hash of the key of this cache with these parts.
-#[inline]
 pub(crate) fn hash<K: Serialize + ?Sized>(space: Space, parts: &K) -> Result<u64, KeyError> {
-    let mut hashing = Hashing::of(space);
-    parts.serialize(KeySerializer { sink: &mut hashing })?;
-    Ok(hashing.hasher.finish())
+    Origin::of(space).hash(parts)
 }
 
 impl Probe<'_> {
@@ -221,25 +225,54 @@ pub(crate) fn encode<K: Serialize + ?Sized>(space: Space, parts: &K) -> Result<K
     Probe { space, hash: hash(space, parts)?, parts: &parts }.to_key()
 }
 
-/// Hashes an encoding as it goes by. The seed is random, once per process.
-struct Hashing {
-    hasher: FoldHasher<'static>,
-    has_begun: bool,
+/// Where the hashes of a cache's keys begin.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    pub(crate) space: Space,
+    seed: u64,
+    shared: &'static SharedSeed,
 }
 
-impl Hashing {
-    #[inline]
-    fn of(space: Space) -> Self {
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").field("space", &self.space).finish_non_exhaustive()
+    }
+}
+
+impl Origin {
+    /// The seeds are random, once per process.
+    pub(crate) fn of(space: Space) -> Self {
         static SEEDS: Lazy<(u64, u64, SharedSeed)> = Lazy::new(|| {
             let random = RandomState::new();
             (random.hash_one(0), random.hash_one(1) | 1, SharedSeed::from_u64(random.hash_one(2)))
         });
         let (seed, stride, shared) = &*SEEDS;
-        // The seeds of caches are far apart. A hasher takes in a number by an exclusive or: with neighbouring seeds, one
-        // cache's 1 would have the hash of the next one's 2.
-        let seed = seed.wrapping_add(space.number().wrapping_mul(*stride));
-        Self { hasher: FoldHasher::with_seed(seed, shared), has_begun: false }
+        // Those of caches are far apart. A hasher takes in a number by an exclusive or: with neighbouring seeds, one cache's 1
+        // would have the hash of the next one's 2.
+        Self { space, seed: seed.wrapping_add(space.number().wrapping_mul(*stride)), shared }
     }
+
+    /// A copy, piece by piece: one in a piece would be in memory.
+    #[inline]
+    pub(crate) fn copied(&self) -> Self {
+        let Self { space, seed, shared } = *self;
+        Self { space, seed, shared }
+    }
+
+    /// The hash of the key with these parts.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn hash<K: Serialize + ?Sized>(&self, parts: &K) -> Result<u64, KeyError> {
+        let hasher = FoldHasher::with_seed(self.seed, self.shared);
+        let mut hashing = Hashing { hasher, has_begun: false };
+        parts.serialize(KeySerializer { sink: &mut hashing })?;
+        Ok(hashing.hasher.finish())
+    }
+}
+
+/// Hashes an encoding as it goes by.
+struct Hashing {
+    hasher: FoldHasher<'static>,
+    has_begun: bool,
 }
 
 impl Hashing {
@@ -252,6 +285,8 @@ impl Hashing {
 }
 
 impl Sink for Hashing {
+    type Error = KeyError;
+
     #[inline]
     fn kind(&mut self, kind: Kind) -> Result<(), KeyError> {
         // Nearly all keys begin with a tuple. Its end tells it from what does not.
@@ -298,71 +333,91 @@ struct Comparing<'r> {
     has_diverged: bool,
 }
 
-impl Comparing<'_> {
+/// It is another key.
+#[derive(Debug)]
+struct Differs;
+
+impl Display for Differs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another key")
+    }
+}
+
+impl std::error::Error for Differs {}
+
+impl ser::Error for Differs {
+    fn custom<T: Display>(_: T) -> Self {
+        Self
+    }
+}
+
+impl<'r> Comparing<'r> {
+    #[cold]
+    fn after_long_run(rest: &'r [u8], kind: Kind, bytes: &[u8]) -> Option<&'r [u8]> {
+        let run = rest.strip_prefix(&[kind as u8])?;
+        length(bytes, |len| run.strip_prefix(len))?.strip_prefix(bytes)
+    }
+
     #[inline]
-    fn diverge(&mut self) {
-        (self.rest, self.has_diverged) = (&[], true);
+    fn take(&mut self, rest: Option<&'r [u8]>) -> Result<(), Differs> {
+        match rest {
+            Some(rest) => self.rest = rest,
+            None => self.has_diverged = true,
+        }
+        rest.map(drop).ok_or(Differs)
     }
 }
 
 impl Sink for Comparing<'_> {
+    type Error = Differs;
+
     #[inline]
-    fn kind(&mut self, kind: Kind) -> Result<(), KeyError> {
-        match self.rest {
-            [first, rest @ ..] if *first == kind as u8 => self.rest = rest,
-            _ => self.diverge(),
-        }
-        Ok(())
+    fn kind(&mut self, kind: Kind) -> Result<(), Differs> {
+        self.take(self.rest.strip_prefix(&[kind as u8]))
     }
 
     #[inline]
-    fn leaf<V: Leaf>(&mut self, kind: Kind, value: V) -> Result<(), KeyError> {
-        match self.rest.split_at_checked(1 + size_of::<V>()) {
-            Some(([first, bytes @ ..], rest)) if *first == kind as u8 && value.is(bytes) => self.rest = rest,
-            _ => self.diverge(),
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError> {
-        let rest = match self.rest {
-            [first, rest @ ..] if *first == kind as u8 => length(bytes, |len| rest.strip_prefix(len)),
+    fn leaf<V: Leaf>(&mut self, kind: Kind, value: V) -> Result<(), Differs> {
+        self.take(match self.rest.split_at_checked(1 + size_of::<V>()) {
+            Some(([first, bytes @ ..], rest)) if *first == kind as u8 && value.is(bytes) => Some(rest),
             _ => None,
-        };
-        match rest.and_then(|rest| rest.split_at_checked(bytes.len())) {
-            Some((head, rest)) => {
-                self.rest = rest;
-                self.has_diverged |= !is_same(head, bytes);
-            }
-            None => self.diverge(),
-        }
-        Ok(())
+        })
     }
 
-    fn raw(&mut self, bytes: &[u8]) -> Result<(), KeyError> {
-        match self.rest.strip_prefix(bytes) {
-            Some(rest) => self.rest = rest,
-            _ => self.diverge(),
-        }
-        Ok(())
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), Differs> {
+        self.take(if bytes.len() < SHORT {
+            match self.rest.split_at_checked(2 + bytes.len()) {
+                Some(([first, len, run @ ..], rest))
+                    if *first == kind as u8 && usize::from(*len) == bytes.len() && is_same(run, bytes) =>
+                {
+                    Some(rest)
+                }
+                _ => None,
+            }
+        } else {
+            Self::after_long_run(self.rest, kind, bytes)
+        })
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), Differs> {
+        self.take(self.rest.strip_prefix(bytes))
     }
 }
 
-/// Whether these are equal. Short texts are compared in place: to call for it costs more.
+/// Whether these are equal, which are short and of one length. They are compared in place: to call for it costs more.
 #[inline]
 fn is_same(left: &[u8], right: &[u8]) -> bool {
-    fn ends<const N: usize>(left: &[u8], right: &[u8]) -> Option<bool> {
-        let (start, end) = (left.first_chunk::<N>()?, left.last_chunk::<N>()?);
-        Some((start == right.first_chunk()?) & (end == right.last_chunk()?))
+    fn ends<const N: usize>(left: &[u8], right: &[u8]) -> bool {
+        (left.first_chunk::<N>() == right.first_chunk()) & (left.last_chunk::<N>() == right.last_chunk())
     }
 
-    let known = match right.len() {
-        4..=7 => ends::<4>(left, right),
+    match right.len() {
+        ..4 => left.iter().eq(right),
+        4..8 => ends::<4>(left, right),
         8..=16 => ends::<8>(left, right),
-        _ => None,
-    };
-    known.unwrap_or_else(|| left == right)
+        _ => left.chunks_exact(16).eq(right.chunks_exact(16)) && ends::<16>(left, right),
+    }
 }
 
 /// A key under construction; the bytes of ordinary ones stay on the stack.
@@ -408,6 +463,8 @@ impl Built {
 }
 
 impl Sink for Built {
+    type Error = KeyError;
+
     fn kind(&mut self, kind: Kind) -> Result<(), KeyError> {
         self.put(kind as u8)
     }

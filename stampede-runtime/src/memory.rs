@@ -1,7 +1,7 @@
 //! The memory tier: the only module that knows how values are kept, and for how long there is room.
 //!
 //! 1. What is stored is in the table, and nowhere else. Readers go there and nowhere else; they take no lock, and write to
-//!    no memory that other threads use.
+//!    no memory that other threads use. (A hit within the copying of another counts where others do, too.)
 //! 2. moka bounds the table. It holds no value, but a token for each entry, and says which of them have to go. An entry is
 //!    in the table before its token is handed in, and a token's entry goes when the token does, whatever the cause. So there
 //!    is no entry without a token, except for the moments between. (A token may outlive an entry that goes in such a moment:
@@ -19,6 +19,7 @@
 //!    [`grace`] and [`crate::aside`].
 
 mod barrier;
+mod entry;
 mod grace;
 #[cfg(all(test, stampede_model))]
 mod model;
@@ -39,13 +40,14 @@ use tokio::time::Instant;
 use crate::aside::Holding;
 use crate::key::{ByHash, Probe, hash_of};
 use crate::policy::after;
+use crate::space::Space;
 use crate::sync::{Ordering, plain, step};
 use crate::telemetry::Telemetry;
 
-use self::grace::Section;
+pub(crate) use self::entry::{Entry, Held};
+pub(crate) use self::grace::Section;
 use self::stored::Head;
 pub(crate) use self::stored::{AnyStored, Stored, Verdict};
-pub(crate) use self::table::Entry;
 use self::table::Table;
 
 /// How much a memory tier holds.
@@ -79,8 +81,8 @@ pub(crate) struct Memory {
     lanes: Lanes,
     /// How many entries have been handed in: the number of the next one.
     entries: plain::AtomicU32,
-    /// How many of them were new.
-    news: plain::AtomicU64,
+    /// How many hits each thread owes moka, for all of them that were new.
+    owed: plain::AtomicU64,
     telemetry: Arc<Telemetry>,
 }
 
@@ -144,7 +146,7 @@ impl Memory {
             bounds,
             lanes: Lanes::default(),
             entries: plain::AtomicU32::new(0),
-            news: plain::AtomicU64::new(0),
+            owed: plain::AtomicU64::new(0),
             telemetry,
         }
     }
@@ -154,23 +156,30 @@ impl Memory {
         self.bounds.entries == 0 || self.bounds.weight == Some(0)
     }
 
-    /// Looks at what is stored under a key, without a copy of it, and whether it is plainly fresh in this epoch. It stays as
-    /// it is meanwhile. `look` says whether it is a hit; so does this.
-    #[expect(clippy::inline_always, reason = "there is one caller")]
-    #[inline(always)]
-    pub(crate) fn read(&self, probe: &Probe<'_>, epoch: u64, look: impl FnOnce(Entry<'_>, bool) -> bool) -> bool {
-        let section = Section::start();
-        let entry = self.table.find(&section, probe.hash, |entry| probe.is(entry.space, entry.parts.as_bytes()));
-        let Some(entry) = entry else { return false };
-        if !look(entry, entry.is_fresh(epoch)) {
-            return false;
+    /// What is stored under a key, without a copy of it. It stays as it is meanwhile.
+    pub(crate) fn look(&self, probe: &Probe<'_>) -> Option<Held<'_>> {
+        let is_it = |entry: &Head| probe.is(entry.space, entry.parts());
+        Held::find(&self.table, Section::start(), probe.hash, is_it)
+    }
+
+    /// What is stored under some key of this cache and hash, and mostly found where it is looked for first.
+    #[inline]
+    pub(crate) fn first(&self, section: Section, space: Space, hash: u64) -> Result<Held<'_>, Section> {
+        Held::first(&self.table, section, space, hash)
+    }
+
+    /// The same where it is not found there.
+    pub(crate) fn near(&self, section: Section, space: Space, hash: u64) -> Option<Held<'_>> {
+        Held::find(&self.table, section, hash, |entry| entry.space == space)
+    }
+
+    /// Counts a hit.
+    #[inline]
+    pub(crate) fn hit(&self, held: &Held<'_>) {
+        let lane = self.lanes.count(held.section().thread());
+        if lane.told.load(Ordering::Relaxed) < self.owed.load(Ordering::Relaxed) {
+            self.tell(held);
         }
-        let lane = self.lanes.count(section.thread());
-        let owed = self.news.load(Ordering::Relaxed) * Self::FEW;
-        if lane.told.load(Ordering::Relaxed) < owed {
-            self.tell(lane, Token::of(probe.hash, entry.number.load(Ordering::Relaxed)), owed);
-        }
-        true
     }
 
     /// How many hits each thread tells moka of for each new entry: where at least one call in so many misses, of all.
@@ -180,11 +189,12 @@ impl Memory {
 
     /// Tells moka of a hit.
     #[cold]
-    fn tell(&self, lane: &Lane, token: Token, owed: u64) {
+    fn tell(&self, held: &Held<'_>) {
+        let (lane, owed) = (self.lanes.of(held.section().thread()), self.owed.load(Ordering::Relaxed));
         let told = lane.told.load(Ordering::Relaxed).max(owed.saturating_sub(Self::FEW * Self::ROW));
         lane.told.store(told + 1, Ordering::Relaxed);
         let _holding = Holding::start();
-        self.tokens.get(&token);
+        self.tokens.get(&held.entry().token());
     }
 
     /// How many reads were hits.
@@ -217,9 +227,9 @@ impl Memory {
         let replaced = self.table.insert(stored, number);
         step();
         if let Some(gone) = &replaced {
-            self.tokens.invalidate(&gone.token());
+            self.tokens.invalidate(&gone.token);
         } else {
-            self.news.fetch_add(1, Ordering::Relaxed);
+            self.owed.fetch_add(Self::FEW, Ordering::Relaxed);
             // The miss that it came of.
             self.tokens.get(&token);
         }
@@ -237,7 +247,7 @@ impl Memory {
         let now = Instant::now();
         for gone in Table::shards_from(hash, shards).flat_map(|hash| self.table.clear_next(hash, now)) {
             step();
-            self.tokens.invalidate(&gone.token());
+            self.tokens.invalidate(&gone.token);
             self.telemetry.left(Some(gone.space), Some("expired"));
         }
     }
@@ -246,7 +256,7 @@ impl Memory {
         let _holding = Holding::start();
         if let Some(gone) = self.table.remove(hash_of(key), |entry| entry.is_of(key)) {
             step();
-            self.tokens.invalidate(&gone.token());
+            self.tokens.invalidate(&gone.token);
             // What is voided by hand is to be dropped before long.
             self.table.flush();
             self.telemetry.left(Some(gone.space), None);
@@ -297,7 +307,7 @@ impl Memory {
 }
 
 /// A thread's own place to count. Only that thread writes to it, so it need not be asked twice what is there; but for a
-/// few at the end, which are for all threads beyond.
+/// few, which are for all threads beyond.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Lane {
@@ -306,34 +316,39 @@ struct Lane {
     told: plain::AtomicU64,
 }
 
-#[derive(Debug)]
-struct Lanes(Box<[Lane]>);
+#[derive(Debug, Default)]
+struct Lanes {
+    own: Box<[Lane; Self::OWN]>,
+    shared: Box<[Lane; Self::SHARED]>,
+}
 
 impl Lanes {
     const OWN: usize = 32;
     const SHARED: usize = 8;
 
-    /// Counts a hit of this thread: of the number that it alone has as long as it lives.
+    /// Counts a hit of the thread that alone has this number as long as it lives. Who does not know theirs are few.
     #[inline]
-    fn count(&self, thread: usize) -> &Lane {
-        if thread < Self::OWN {
-            let lane = &self.0[thread];
+    fn count(&self, thread: Option<usize>) -> &Lane {
+        if let Some(lane) = thread.and_then(|thread| self.own.get(thread)) {
             lane.hits.store(lane.hits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             lane
         } else {
-            let lane = &self.0[Self::OWN + thread % Self::SHARED];
+            let lane = self.shared(thread);
             lane.hits.fetch_add(1, Ordering::Relaxed);
             lane
         }
     }
 
-    fn sum(&self) -> u64 {
-        self.0.iter().map(|lane| lane.hits.load(Ordering::Relaxed)).sum()
+    #[inline]
+    fn shared(&self, thread: Option<usize>) -> &Lane {
+        &self.shared[thread.unwrap_or_default() % Self::SHARED]
     }
-}
 
-impl Default for Lanes {
-    fn default() -> Self {
-        Self((0..Self::OWN + Self::SHARED).map(|_| Lane::default()).collect())
+    fn of(&self, thread: Option<usize>) -> &Lane {
+        thread.and_then(|thread| self.own.get(thread)).unwrap_or_else(|| self.shared(thread))
+    }
+
+    fn sum(&self) -> u64 {
+        self.own.iter().chain(&*self.shared).map(|lane| lane.hits.load(Ordering::Relaxed)).sum()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flight::{Outcome, Waiter};
-use crate::memory::{AnyStored, Stored};
+use crate::memory::{AnyStored, Entry, Stored};
 use crate::refusal::{CircuitOpen, Timeout};
 use crate::reply::{Share, Value};
 use crate::settled::AnyError;
@@ -17,7 +17,7 @@ pub struct Output(pub(crate) Packed);
 
 /// What is stored, for who takes an answer.
 #[derive(Clone, Copy)]
-pub struct Seen<'s>(pub(crate) &'s AnyStored);
+pub struct Seen<'s>(pub(crate) Entry<'s>);
 
 /// What a body has returned, and nobody has judged yet.
 pub(crate) enum Packed {

@@ -10,11 +10,9 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::memory::AnyStored;
 use crate::nocache::NoCache;
 use crate::output::{Given, Output, Seen};
 use crate::refusal::{CircuitOpen, Timeout};
-use crate::settled::AnyError;
 use crate::tally::Kind;
 
 /// What can be kept and handed to many callers.
@@ -28,21 +26,6 @@ pub trait Value: Clone + Send + Sync + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Send + Sync + 'static> Value for T {}
 
-/// How a return type `R` divides into a value `V` that may be stored and an error `E` that may not.
-///
-/// All are parameters rather than associated types, and so are they in all that is made of them: a projection with a
-/// `'static` bound could not be proved where a future is spawned.
-pub trait Divide<R, V, E> {
-    /// What a body has returned.
-    fn pack<H: Share<E>>(output: R, share: H) -> Output;
-
-    /// What a call returns that this value answers, if it is of its type. Runs the user's code.
-    fn copy(seen: Seen<'_>) -> Option<R>;
-
-    /// What a call returns.
-    fn unpack<H: Share<E>>(given: Given, share: H) -> R;
-}
-
 /// A reply that is stored whole.
 #[derive(Debug)]
 pub struct Plain(());
@@ -51,47 +34,11 @@ pub struct Plain(());
 #[derive(Debug)]
 pub struct Fallible(());
 
-impl<T: Value> Divide<T, T, Infallible> for Plain {
-    fn pack<H: Share<Infallible>>(output: T, _: H) -> Output {
-        Output::value(output)
-    }
-
-    fn copy(Seen(stored): Seen<'_>) -> Option<T> {
-        stored.downcast::<T>().cloned()
-    }
-
-    fn unpack<H: Share<Infallible>>(mut given: Given, _: H) -> T {
-        match given.value() {
-            Some(value) => value,
-            None => given.give_up(),
-        }
-    }
-}
-
-impl<T: Value, E: Send + 'static> Divide<Result<T, E>, T, E> for Fallible {
-    fn pack<H: Share<E>>(output: Result<T, E>, share: H) -> Output {
-        match output {
-            Ok(value) => Output::value(value),
-            Err(error) => match share.carried(&error) {
-                Some(value) => Output::carried::<T>(value),
-                None => Output::error::<E, H>(error),
-            },
-        }
-    }
-
-    fn copy(Seen(stored): Seen<'_>) -> Option<Result<T, E>> {
-        stored.downcast::<T>().cloned().map(Ok)
-    }
-
-    fn unpack<H: Share<E>>(mut given: Given, share: H) -> Result<T, E> {
-        match given.value() {
-            Some(value) => Ok(value),
-            None => Err(given.error(share)),
-        }
-    }
-}
-
-/// What a function returns, and how that reaches several callers.
+/// What a function returns, how that divides into a value that may be stored and an error that may not, and how both reach
+/// several callers.
+///
+/// All are parameters rather than associated types, and so are they in all that is made of them: a projection with a
+/// `'static` bound could not be proved where a future is spawned.
 #[expect(clippy::type_complexity, reason = "five parameters, one of them held")]
 pub struct Returns<R, V, E, D, H> {
     share: H,
@@ -111,7 +58,6 @@ pub fn returns<R, V, E, D, H>(_: Reply<R, V, E, D>, share: H) -> Returns<R, V, E
 where
     V: Value,
     E: Send + 'static,
-    D: Divide<R, V, E>,
     H: Share<E>,
 {
     Returns { share, reply: PhantomData }
@@ -132,27 +78,62 @@ pub trait Pack<R>: Copy + Send + 'static {
     fn unpack(self, given: Given) -> R;
 }
 
-impl<R, V, E, D, H> Pack<R> for Returns<R, V, E, D, H>
+impl<T, H> Pack<T> for Returns<T, T, Infallible, Plain, H>
 where
-    R: 'static,
-    V: Value,
+    T: Value,
+    H: Share<Infallible> + Send + 'static,
+{
+    const KIND: Kind = Kind::of::<T, Infallible, H>();
+
+    fn pack(self, output: T) -> Output {
+        Output::value(output)
+    }
+
+    #[expect(clippy::question_mark, reason = "it would be two more functions for each type")]
+    #[inline]
+    fn copy(self, Seen(entry): Seen<'_>) -> Option<T> {
+        let Some(value) = entry.value::<T>() else { return None };
+        Some(value.clone())
+    }
+
+    fn unpack(self, mut given: Given) -> T {
+        match given.value() {
+            Some(value) => value,
+            None => given.give_up(),
+        }
+    }
+}
+
+impl<T, E, H> Pack<Result<T, E>> for Returns<Result<T, E>, T, E, Fallible, H>
+where
+    T: Value,
     E: Send + 'static,
-    D: Divide<R, V, E> + 'static,
     H: Share<E> + Send + 'static,
 {
-    const KIND: Kind = Kind { value: AnyStored::type_of::<V>(), error: AnyError::type_of::<E, H>() };
+    const KIND: Kind = Kind::of::<T, E, H>();
 
-    fn pack(self, output: R) -> Output {
-        D::pack(output, self.share)
+    fn pack(self, output: Result<T, E>) -> Output {
+        match output {
+            Ok(value) => Output::value(value),
+            Err(error) => match self.share.carried(&error) {
+                Some(value) => Output::carried::<T>(value),
+                None => Output::error::<E, H>(error),
+            },
+        }
     }
 
+    #[expect(clippy::question_mark, reason = "it would be two more functions for each type")]
     #[inline]
-    fn copy(self, seen: Seen<'_>) -> Option<R> {
-        D::copy(seen)
+    fn copy(self, Seen(entry): Seen<'_>) -> Option<Result<T, E>> {
+        let Some(value) = entry.value::<T>() else { return None };
+        Some(Ok(value.clone()))
     }
 
-    fn unpack(self, given: Given) -> R {
-        D::unpack(given, self.share)
+    fn unpack(self, mut given: Given) -> Result<T, E> {
+        match given.value() {
+            Some(value) => Ok(value),
+            None => Err(given.error(self.share)),
+        }
     }
 }
 

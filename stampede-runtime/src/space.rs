@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use once_cell::sync::{Lazy, OnceCell};
 
+use crate::key::Origin;
 use crate::sync::plain::AtomicU64;
 use crate::sync::{Mutex, Ordering};
 
@@ -85,7 +86,7 @@ pub struct Site {
     id: &'static str,
     /// What people call it.
     name: &'static str,
-    first: OnceCell<(Box<[TypeId]>, Space, &'static str)>,
+    first: OnceCell<(Box<[TypeId]>, Origin, &'static str)>,
 }
 
 impl Site {
@@ -94,21 +95,21 @@ impl Site {
         Self { id, name, first: OnceCell::new() }
     }
 
-    /// The space of an instantiation that has been used before.
+    /// Where the hashes of an instantiation begin that has been used before.
     #[inline]
-    pub(crate) fn known(&self, types: &[TypeId]) -> Option<Space> {
-        let (first, space, _) = self.first.get()?;
-        (**first == *types).then_some(*space)
+    pub(crate) fn known(&self, types: &[TypeId]) -> Option<&Origin> {
+        let (first, origin, _) = self.first.get()?;
+        (**first == *types).then_some(origin)
     }
 
     /// The space and name of an instantiation, `owner` being the type that the function belongs to. The first
     /// instantiation to be used is found without a lock, and most functions have only one.
     pub(crate) fn space(&self, types: &[TypeId], owner: Option<&str>) -> (Space, &'static str) {
-        let (first, space, name) = self.first.get_or_init(|| {
+        let (first, origin, name) = self.first.get_or_init(|| {
             let (space, name) = self.resolve(types, owner);
-            (types.into(), space, name)
+            (types.into(), Origin::of(space), name)
         });
-        if **first == *types { (*space, name) } else { self.resolve(types, owner) }
+        if **first == *types { (origin.space, name) } else { self.resolve(types, owner) }
     }
 
     fn resolve(&self, types: &[TypeId], owner: Option<&str>) -> (Space, &'static str) {

@@ -1,10 +1,13 @@
 //! Stores: where values are kept, and in whose name runs are shared.
 
+mod builder;
+mod near;
+#[cfg(all(test, not(stampede_model)))]
+mod tests;
+
 use std::fmt;
-use std::mem;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,21 +17,17 @@ use tokio::time::Instant;
 
 use crate::breaker::Breakers;
 use crate::context::{self, InStore, Within};
-use crate::event::Event;
 use crate::flights::Flights;
-use crate::key::Probe;
-use crate::memory::{AnyStored, Bounds, Entry, Memory};
-use crate::output::Seen;
+use crate::memory::{AnyStored, Memory};
 use crate::policy::Age;
-use crate::remote::{AnyTier, Order, Remote, Told};
-use crate::space::Space;
-use crate::stats::{Calls, Outcome, Stats};
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::remote::{Order, Remote, Told};
+use crate::stats::{Calls, Stats};
+use crate::sync::{AtomicU64, Ordering};
 use crate::tags::{Tag, TagTable};
-use crate::telemetry::{By, Hook, Since, Telemetry, Voiding};
+use crate::telemetry::{By, Voiding};
 
-/// How many entries the default store holds.
-const DEFAULT_ENTRIES: u64 = 10_000;
+pub use self::builder::StoreBuilder;
+pub(crate) use self::near::Near;
 
 /// Where coalesced functions and caches keep their values, and share their runs.
 ///
@@ -54,11 +53,13 @@ pub(crate) struct Inner {
     flights: Arc<Flights>,
     breakers: Breakers,
     max_ttl: Duration,
-    /// From 1, and raised by `clear`: what began in an earlier epoch is void.
+    /// From 1, and raised by `clear`: what began in an earlier epoch is void. And whether the store is switched [`OFF`].
     epoch: AtomicU64,
-    bypass: AtomicBool,
     remote: Option<Arc<Remote>>,
 }
+
+/// While this bit of its epoch is set, a store is switched off: all values are of earlier ones.
+const OFF: u64 = 1 << 63;
 
 /// What a call finds in the store that is not simply the answer: a value of this age, or an error.
 pub(crate) type Found = Option<(Arc<AnyStored>, Age)>;
@@ -92,13 +93,7 @@ impl Default for Store {
 impl Store {
     /// Starts the description of a store.
     pub fn builder() -> StoreBuilder {
-        StoreBuilder {
-            max_entries: DEFAULT_ENTRIES,
-            max_weight: None,
-            max_ttl: Duration::MAX,
-            remote: None,
-            hook: None,
-        }
+        StoreBuilder::new()
     }
 
     /// The store in force here: that of the innermost [`scope`](Self::scope), else the process's.
@@ -224,7 +219,12 @@ impl Store {
     /// Switches the store off, or on again: while it is off, calls neither read nor write it. Calls for one key still
     /// share a run. For incidents.
     pub fn bypass(&self, bypass: bool) {
-        self.inner.bypass.store(bypass, Ordering::SeqCst);
+        let epoch = &self.inner.epoch;
+        if bypass {
+            epoch.fetch_or(OFF, Ordering::SeqCst)
+        } else {
+            epoch.fetch_and(!OFF, Ordering::SeqCst)
+        };
     }
 
     /// What the store has seen so far.
@@ -264,11 +264,11 @@ impl Store {
     }
 
     pub(crate) fn is_bypassed(&self) -> bool {
-        self.inner.bypass.load(Ordering::Relaxed)
+        self.inner.epoch.load(Ordering::Relaxed) & OFF != 0
     }
 
     pub(crate) fn epoch(&self) -> u64 {
-        self.inner.epoch.load(Ordering::SeqCst)
+        self.inner.epoch.load(Ordering::SeqCst) & !OFF
     }
 
     /// `ttl`, as far as this store stores at all.
@@ -280,64 +280,6 @@ impl Store {
         }
     }
 
-    /// Answers a call, if a fresh value is stored and `take` takes it: that is a hit, and is counted here. If `take` panics,
-    /// the call is an error. If it is no hit, `found` is what there is; apart, for what a hit has no use for is not to be
-    /// moved about.
-    #[expect(clippy::inline_always, reason = "there are two callers, of which one is hot")]
-    #[inline(always)]
-    pub(crate) fn hit(&self, probe: &Probe<'_>, take: &mut dyn FnMut(Seen<'_>) -> bool, found: &mut Found) -> bool {
-        let Inner { memory, flights, epoch, bypass, .. } = &*self.inner;
-        if bypass.load(Ordering::Relaxed) {
-            return false;
-        }
-        let epoch = epoch.load(Ordering::SeqCst);
-        let is_hit = memory.read(probe, epoch, |entry, is_fresh| {
-            is_fresh && self.is_taken(probe, entry.stored(), take)
-                || self.look_closely(probe, entry, epoch, take, found)
-        });
-        if is_hit {
-            // Counted by the memory.
-            flights.telemetry.call_ended(probe.space, Outcome::Fresh, Since::default());
-        }
-        is_hit
-    }
-
-    #[inline]
-    fn is_taken(&self, probe: &Probe<'_>, stored: &AnyStored, take: &mut dyn FnMut(Seen<'_>) -> bool) -> bool {
-        /// A call whose answer is being copied.
-        struct Taking<'s>(&'s Flights, Space);
-
-        impl Drop for Taking<'_> {
-            #[cold]
-            fn drop(&mut self) {
-                self.0.call_ended(self.1, Outcome::Error, Since::default());
-            }
-        }
-
-        let taking = Taking(&self.inner.flights, probe.space);
-        let is_taken = take(Seen(stored));
-        mem::forget(taking);
-        is_taken
-    }
-
-    /// The same, where it is not plain that the value is fresh, or it is not of the kind that is asked for.
-    #[cold]
-    fn look_closely(
-        &self,
-        probe: &Probe<'_>,
-        entry: Entry<'_>,
-        epoch: u64,
-        take: &mut dyn FnMut(Seen<'_>) -> bool,
-        found: &mut Found,
-    ) -> bool {
-        let age = self.age(entry.stored(), epoch);
-        let is_hit = age == Age::Fresh && self.is_taken(probe, entry.stored(), take);
-        if !is_hit && age != Age::Dead {
-            *found = Some((entry.share(), age));
-        }
-        is_hit
-    }
-
     /// What is stored under a key and what it is good for.
     pub(crate) fn look_up(&self, key: &[u8]) -> Option<(Arc<AnyStored>, Age)> {
         let stored = self.inner.memory.get(key)?;
@@ -345,7 +287,8 @@ impl Store {
         (age != Age::Dead).then_some((stored, age))
     }
 
-    /// What a value of this store's is good for, in this epoch.
+    /// What a value of this store's is good for, in this epoch. While the store is [`OFF`], that is later than all.
+    #[cold]
     fn age(&self, stored: &AnyStored, epoch: u64) -> Age {
         let now = Instant::now();
         let age = stored.age(now, epoch, self.tags());
@@ -373,7 +316,7 @@ impl Store {
 
     /// Voids everything in memory.
     pub(crate) fn clear_here(&self) {
-        let epoch = self.inner.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        let epoch = (self.inner.epoch.fetch_add(1, Ordering::SeqCst) & !OFF) + 1;
         self.inner.flights.supersede_before(epoch);
         self.inner.memory.clear();
     }
@@ -412,104 +355,6 @@ impl Store {
 
     pub(crate) fn forget(&self, key: &[u8]) {
         self.inner.memory.remove(key);
-    }
-}
-
-/// Describes a [`Store`]. Made by [`Store::builder`].
-#[must_use = "a description alone stores nothing: call `build`"]
-pub struct StoreBuilder {
-    max_entries: u64,
-    max_weight: Option<u64>,
-    max_ttl: Duration,
-    remote: Option<AnyTier>,
-    hook: Option<AssertUnwindSafe<Hook>>,
-}
-
-impl fmt::Debug for StoreBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { max_entries, max_weight, max_ttl, remote, hook } = self;
-        f.debug_struct("StoreBuilder")
-            .field("max_entries", max_entries)
-            .field("max_weight", max_weight)
-            .field("max_ttl", max_ttl)
-            .field("remote", &remote.is_some())
-            .field("on_event", &hook.is_some())
-            .finish()
-    }
-}
-
-impl StoreBuilder {
-    /// How many values the store holds at most; 10 000 unless told. Zero stores nothing: calls are still coalesced.
-    pub fn max_entries(self, max_entries: u64) -> Self {
-        Self { max_entries, ..self }
-    }
-
-    /// How much the values may weigh together at most, by the `weight` that functions and caches give them (1 unless
-    /// told). It holds together with `max_entries`; a value counts for the larger of its shares in the two, so a store with
-    /// both bounds may be full before either is reached.
-    pub fn max_weight(self, max_weight: u64) -> Self {
-        Self { max_weight: Some(max_weight), ..self }
-    }
-
-    /// The longest TTL that the store grants, whatever functions, caches and runs ask for.
-    pub fn max_ttl(self, max_ttl: Duration) -> Self {
-        Self { max_ttl, ..self }
-    }
-
-    /// A tier beyond memory, for the functions and caches that say `remote`: memory answers first, the tier keeps a fleet
-    /// from running one body twice, and the body runs last. Memory alone unless told. With the feature `tier`.
-    #[cfg(feature = "tier")]
-    pub fn remote(self, tier: impl crate::tier::Tier) -> Self {
-        Self { remote: Some(AssertUnwindSafe(Box::new(tier))), ..self }
-    }
-
-    /// Tells a closure what happens: runs that end, calls that had to wait, breakers that open and close, a remote tier that
-    /// comes and goes. For programs that use neither metrics nor tracing, and for tests. Nobody is told unless told.
-    ///
-    /// It is called at once, in whatever task or thread the thing has happened, and not under a lock; so it may use the store,
-    /// and is to be quick. If it panics, the panic is reported, and calls and runs go on.
-    ///
-    /// ```
-    /// use stampede::{Store, event::Event};
-    ///
-    /// let store = Store::builder()
-    ///     .on_event(|event| match event {
-    ///         Event::RunEnded { cache, result, run_time, .. } => println!("{cache}: {result:?} in {run_time:?}"),
-    ///         other => println!("{other:?}"),
-    ///     })
-    ///     .build();
-    /// # let _ = store;
-    /// ```
-    pub fn on_event(self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self { hook: Some(AssertUnwindSafe(Box::new(hook))), ..self }
-    }
-
-    /// Builds the store.
-    ///
-    /// # Panics
-    ///
-    /// With a remote tier, outside a tokio runtime: the runtime in which the store is built serves the tier from then on.
-    pub fn build(self) -> Store {
-        let bounds = Bounds { entries: self.max_entries, weight: self.max_weight };
-        let telemetry = Arc::new(Telemetry::new(self.hook.map(|hook| hook.0)));
-        let memory = Arc::new(Memory::new(bounds, Arc::clone(&telemetry)));
-        // What is stored does not outlive the store, even if a flight does.
-        let values = Arc::downgrade(&memory);
-        let put_off =
-            move |key: &[u8], retry_after| values.upgrade().is_some_and(|memory| memory.put_off(key, retry_after));
-        let inner = Arc::new_cyclic(|store| Inner {
-            memory,
-            flights: Arc::new(Flights::new(put_off).with_telemetry(Arc::clone(&telemetry))),
-            max_ttl: self.max_ttl,
-            breakers: Breakers::new(Arc::clone(&telemetry)),
-            epoch: AtomicU64::new(1),
-            bypass: AtomicBool::new(false),
-            remote: self.remote.map(|tier| Remote::new(tier, Weak::clone(store), telemetry)),
-        });
-        if let Some(remote) = &inner.remote {
-            remote.attach();
-        }
-        Store { inner }
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::call::{Ask, Id, Question};
+use crate::call::{Id, Whose};
 use crate::entry::{Entry, FnEntry};
+use crate::key::Origin;
 use crate::launch::Detach;
 use crate::output::Output;
 use crate::policy::Options;
@@ -14,7 +15,7 @@ use crate::reply::{Reply, Value};
 use crate::space::Site;
 use crate::store::Store;
 
-pub use crate::call::Called;
+pub use crate::call::{Called, Target};
 pub use std::any::type_name;
 pub use std::boxed::Box;
 pub use std::future::Future;
@@ -56,31 +57,26 @@ impl IsDuration for Duration {
     }
 }
 
-/// Which key of which cache a function is called for.
-#[derive(Debug)]
-pub struct Target<'c, K> {
-    /// The function.
+/// Which cache a function has.
+#[derive(Clone, Copy, Debug)]
+pub struct Function<'c> {
+    /// Where it stands.
     pub site: &'static Site,
     /// The type that it belongs to.
     pub owner: Option<&'static str>,
     /// Its instantiation.
     pub types: &'c [TypeId],
-    /// The store that it names.
-    pub store: Option<&'c Store>,
-    /// The parts of its key.
-    pub key: K,
 }
 
-impl<K: Serialize> Ask for Target<'_, K> {
+impl Whose for Function<'_> {
     #[cold]
     fn id(&self) -> Id {
         Id::of(self.site, self.types, self.owner)
     }
 
     #[inline]
-    fn question(&self) -> Question<'_> {
-        let space = self.site.known(self.types).unwrap_or_else(|| self.id().space);
-        Question::new(self, space, self.store, &self.key)
+    fn known(&self) -> Option<&Origin> {
+        self.site.known(self.types)
     }
 }
 
@@ -119,12 +115,12 @@ impl<T: Serialize + ?Sized> KeyPart for T {
 
 /// What a companion gives.
 pub fn entry<R, V: Value, E, D, K: Serialize>(
-    target: &Target<'_, K>,
+    target: &Target<'_, Function<'_>, K>,
     _: Reply<R, V, E, D>,
     options: Options<V>,
 ) -> FnEntry<R> {
     let store = target.store.cloned().unwrap_or_else(Store::current);
-    FnEntry::new(Entry::new(target.id(), store, &target.key, options))
+    FnEntry::new(Entry::new(target.whose.id(), store, target.key, options))
 }
 
 /// The default options of a function that replies so.

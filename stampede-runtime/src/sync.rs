@@ -45,7 +45,7 @@ pub(crate) mod plain {
 
 #[cfg(not(all(test, stampede_model)))]
 mod real {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
+    pub(crate) use std::sync::atomic::AtomicU64;
     pub(crate) use std::thread_local;
 
     pub(crate) use once_cell::sync::OnceCell;

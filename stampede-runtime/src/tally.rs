@@ -14,6 +14,7 @@ use crate::memory::AnyStored;
 use crate::patience::Patience;
 use crate::policy::{self, Mode, Rules, Step};
 use crate::remote::Remote;
+use crate::reply::{Share, Value};
 use crate::run::Run;
 use crate::settled::AnyError;
 use crate::space::Space;
@@ -31,6 +32,10 @@ pub struct Kind {
 }
 
 impl Kind {
+    pub(crate) const fn of<V: Value, E: Send + 'static, H: Share<E>>() -> Self {
+        Self { value: AnyStored::type_of::<V>(), error: AnyError::type_of::<E, H>() }
+    }
+
     /// Whether this is an error that such a call can end in.
     pub(crate) fn is_error(self, stored: &AnyStored) -> bool {
         stored.downcast::<AnyError>().is_some_and(|error| error.is(self.error))

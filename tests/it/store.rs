@@ -196,6 +196,25 @@ async fn bypass_neither_reads_nor_writes_and_still_coalesces() {
     assert_eq!((stats.calls.bypass, stats.calls.total(), stats.runs_saved()), (7, 8, 1), "{stats:?}");
 }
 
+#[tokio::test]
+async fn what_is_cleared_while_the_store_is_off_stays_so() {
+    let store = Store::default();
+    let run = async {
+        let o = &Origin::gated();
+        (1..=4).for_each(|number| o.release(number));
+        assert_eq!((load(o, 1).await, load(o, 2).await), (1, 2));
+        store.bypass(true);
+        store.bypass(true);
+        assert!(store.clear().await);
+        assert_eq!(load(o, 1).await, 3);
+        store.bypass(false);
+        store.bypass(false);
+        assert_eq!(load_entry(1).get().await, None);
+        assert_eq!((load(o, 1).await, load(o, 1).await), (4, 4), "and what comes after that is stored");
+    };
+    store.scope(run).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_figures_add_up() {
     let store = Store::default();

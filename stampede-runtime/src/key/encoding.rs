@@ -8,8 +8,6 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::KeyError;
-
 /// The byte before a value that says what kind of value it is.
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -52,17 +50,20 @@ pub(super) enum Kind {
 
 /// Where an encoding goes.
 pub(super) trait Sink {
+    /// Why it takes no more.
+    type Error: ser::Error;
+
     /// Takes a kind, of what follows or of what is nothing else.
-    fn kind(&mut self, kind: Kind) -> Result<(), KeyError>;
+    fn kind(&mut self, kind: Kind) -> Result<(), Self::Error>;
 
     /// Takes a number, with its kind.
-    fn leaf<V: Leaf>(&mut self, kind: Kind, value: V) -> Result<(), KeyError>;
+    fn leaf<V: Leaf>(&mut self, kind: Kind, value: V) -> Result<(), Self::Error>;
 
     /// Takes text or bytes, whose length is told before them, with their kind.
-    fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), KeyError>;
+    fn run(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), Self::Error>;
 
     /// Takes bytes as they are. How they are cut leaves no trace.
-    fn raw(&mut self, bytes: &[u8]) -> Result<(), KeyError>;
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
 }
 
 /// Numbers.
@@ -97,11 +98,14 @@ leaves! {
     f32 = v => v.to_bits(), f64 = v => v.to_bits(),
 }
 
-/// How long a run is, as a key tells: in one byte if that will do, or else in one that says so and eight more.
+/// From this length on, a run is long.
+pub(super) const SHORT: usize = 255;
+
+/// How long a run is, as a key tells: in one byte if it is short, or else in one that says so and eight more.
 #[inline]
 pub(super) fn length<T>(bytes: &[u8], tell: impl FnOnce(&[u8]) -> T) -> T {
     match u8::try_from(bytes.len()) {
-        Ok(len) if len < u8::MAX => tell(&[len]),
+        Ok(len) if usize::from(len) < SHORT => tell(&[len]),
         _ => {
             let mut long = [u8::MAX; 9];
             long[1..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
@@ -118,7 +122,7 @@ pub(super) struct KeySerializer<'s, S: Sink> {
 }
 
 impl<S: Sink> KeySerializer<'_, S> {
-    fn variant(&mut self, kind: Kind, name: &str, index: u32, variant: &str) -> Result<(), KeyError> {
+    fn variant(&mut self, kind: Kind, name: &str, index: u32, variant: &str) -> Result<(), S::Error> {
         self.sink.run(kind, name.as_bytes())?;
         self.sink.raw(&index.to_le_bytes())?;
         length(variant.as_bytes(), |len| self.sink.raw(len))?;
@@ -126,11 +130,11 @@ impl<S: Sink> KeySerializer<'_, S> {
     }
 
     #[inline]
-    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
         value.serialize(KeySerializer { sink: &mut *self.sink })
     }
 
-    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), KeyError> {
+    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), S::Error> {
         self.sink.run(Kind::Str, name.as_bytes())?;
         self.part(value)
     }
@@ -138,7 +142,7 @@ impl<S: Sink> KeySerializer<'_, S> {
 
 impl<S: Sink> Serializer for KeySerializer<'_, S> {
     type Ok = ();
-    type Error = KeyError;
+    type Error = S::Error;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
@@ -151,108 +155,108 @@ impl<S: Sink> Serializer for KeySerializer<'_, S> {
         false
     }
 
-    fn serialize_bool(self, v: bool) -> Result<(), KeyError> {
+    fn serialize_bool(self, v: bool) -> Result<(), S::Error> {
         self.sink.leaf(Kind::Bool, u8::from(v))
     }
 
     #[inline]
-    fn serialize_i8(self, v: i8) -> Result<(), KeyError> {
+    fn serialize_i8(self, v: i8) -> Result<(), S::Error> {
         self.sink.leaf(Kind::I8, v)
     }
 
     #[inline]
-    fn serialize_i16(self, v: i16) -> Result<(), KeyError> {
+    fn serialize_i16(self, v: i16) -> Result<(), S::Error> {
         self.sink.leaf(Kind::I16, v)
     }
 
     #[inline]
-    fn serialize_i32(self, v: i32) -> Result<(), KeyError> {
+    fn serialize_i32(self, v: i32) -> Result<(), S::Error> {
         self.sink.leaf(Kind::I32, v)
     }
 
     #[inline]
-    fn serialize_i64(self, v: i64) -> Result<(), KeyError> {
+    fn serialize_i64(self, v: i64) -> Result<(), S::Error> {
         self.sink.leaf(Kind::I64, v)
     }
 
     #[inline]
-    fn serialize_i128(self, v: i128) -> Result<(), KeyError> {
+    fn serialize_i128(self, v: i128) -> Result<(), S::Error> {
         self.sink.leaf(Kind::I128, v)
     }
 
     #[inline]
-    fn serialize_u8(self, v: u8) -> Result<(), KeyError> {
+    fn serialize_u8(self, v: u8) -> Result<(), S::Error> {
         self.sink.leaf(Kind::U8, v)
     }
 
     #[inline]
-    fn serialize_u16(self, v: u16) -> Result<(), KeyError> {
+    fn serialize_u16(self, v: u16) -> Result<(), S::Error> {
         self.sink.leaf(Kind::U16, v)
     }
 
     #[inline]
-    fn serialize_u32(self, v: u32) -> Result<(), KeyError> {
+    fn serialize_u32(self, v: u32) -> Result<(), S::Error> {
         self.sink.leaf(Kind::U32, v)
     }
 
     #[inline]
-    fn serialize_u64(self, v: u64) -> Result<(), KeyError> {
+    fn serialize_u64(self, v: u64) -> Result<(), S::Error> {
         self.sink.leaf(Kind::U64, v)
     }
 
     #[inline]
-    fn serialize_u128(self, v: u128) -> Result<(), KeyError> {
+    fn serialize_u128(self, v: u128) -> Result<(), S::Error> {
         self.sink.leaf(Kind::U128, v)
     }
 
     #[inline]
-    fn serialize_f32(self, v: f32) -> Result<(), KeyError> {
+    fn serialize_f32(self, v: f32) -> Result<(), S::Error> {
         self.sink.leaf(Kind::F32, v)
     }
 
     #[inline]
-    fn serialize_f64(self, v: f64) -> Result<(), KeyError> {
+    fn serialize_f64(self, v: f64) -> Result<(), S::Error> {
         self.sink.leaf(Kind::F64, v)
     }
 
-    fn serialize_char(self, v: char) -> Result<(), KeyError> {
+    fn serialize_char(self, v: char) -> Result<(), S::Error> {
         self.sink.kind(Kind::Char)?;
         self.sink.raw(v.encode_utf8(&mut [0; 4]).as_bytes())
     }
 
-    #[inline]
-    fn serialize_str(self, v: &str) -> Result<(), KeyError> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn serialize_str(self, v: &str) -> Result<(), S::Error> {
         self.sink.run(Kind::Str, v.as_bytes())
     }
 
-    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), KeyError> {
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), S::Error> {
         self.sink.kind(Kind::Text)?;
         write!(Text(&mut *self.sink), "{value}").map_err(ser::Error::custom)?;
         self.sink.raw(&[END_OF_TEXT])
     }
 
-    fn serialize_bytes(self, v: &[u8]) -> Result<(), KeyError> {
+    fn serialize_bytes(self, v: &[u8]) -> Result<(), S::Error> {
         self.sink.run(Kind::Bytes, v)
     }
 
-    fn serialize_none(self) -> Result<(), KeyError> {
+    fn serialize_none(self) -> Result<(), S::Error> {
         self.sink.kind(Kind::None)
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(mut self, value: &T) -> Result<(), KeyError> {
+    fn serialize_some<T: Serialize + ?Sized>(mut self, value: &T) -> Result<(), S::Error> {
         self.sink.kind(Kind::Some)?;
         self.part(value)
     }
 
-    fn serialize_unit(self) -> Result<(), KeyError> {
+    fn serialize_unit(self) -> Result<(), S::Error> {
         self.sink.kind(Kind::Unit)
     }
 
-    fn serialize_unit_struct(self, name: &'static str) -> Result<(), KeyError> {
+    fn serialize_unit_struct(self, name: &'static str) -> Result<(), S::Error> {
         self.sink.run(Kind::UnitStruct, name.as_bytes())
     }
 
-    fn serialize_unit_variant(mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), KeyError> {
+    fn serialize_unit_variant(mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), S::Error> {
         self.variant(Kind::UnitVariant, name, index, variant)
     }
 
@@ -260,7 +264,7 @@ impl<S: Sink> Serializer for KeySerializer<'_, S> {
         mut self,
         name: &'static str,
         value: &T,
-    ) -> Result<(), KeyError> {
+    ) -> Result<(), S::Error> {
         self.sink.run(Kind::Newtype, name.as_bytes())?;
         self.part(value)
     }
@@ -271,23 +275,23 @@ impl<S: Sink> Serializer for KeySerializer<'_, S> {
         index: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<(), KeyError> {
+    ) -> Result<(), S::Error> {
         self.variant(Kind::NewtypeVariant, name, index, variant)?;
         self.part(value)
     }
 
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Self, KeyError> {
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Self, S::Error> {
         self.sink.kind(Kind::Seq)?;
         Ok(self)
     }
 
     #[inline]
-    fn serialize_tuple(self, _len: usize) -> Result<Self, KeyError> {
+    fn serialize_tuple(self, _len: usize) -> Result<Self, S::Error> {
         self.sink.kind(Kind::Tuple)?;
         Ok(self)
     }
 
-    fn serialize_tuple_struct(self, name: &'static str, _len: usize) -> Result<Self, KeyError> {
+    fn serialize_tuple_struct(self, name: &'static str, _len: usize) -> Result<Self, S::Error> {
         self.sink.run(Kind::TupleStruct, name.as_bytes())?;
         Ok(self)
     }
@@ -298,17 +302,17 @@ impl<S: Sink> Serializer for KeySerializer<'_, S> {
         index: u32,
         variant: &'static str,
         _len: usize,
-    ) -> Result<Self, KeyError> {
+    ) -> Result<Self, S::Error> {
         self.variant(Kind::TupleVariant, name, index, variant)?;
         Ok(self)
     }
 
-    fn serialize_map(self, _len: Option<usize>) -> Result<Self, KeyError> {
+    fn serialize_map(self, _len: Option<usize>) -> Result<Self, S::Error> {
         self.sink.kind(Kind::Map)?;
         Ok(self)
     }
 
-    fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Self, KeyError> {
+    fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Self, S::Error> {
         self.sink.run(Kind::Struct, name.as_bytes())?;
         Ok(self)
     }
@@ -319,7 +323,7 @@ impl<S: Sink> Serializer for KeySerializer<'_, S> {
         index: u32,
         variant: &'static str,
         _len: usize,
-    ) -> Result<Self, KeyError> {
+    ) -> Result<Self, S::Error> {
         self.variant(Kind::StructVariant, name, index, variant)?;
         Ok(self)
     }
@@ -339,15 +343,15 @@ macro_rules! compound {
     ($($trait:ident :: $method:ident),+) => {$(
         impl<S: Sink> $trait for KeySerializer<'_, S> {
             type Ok = ();
-            type Error = KeyError;
+            type Error = S::Error;
 
             #[inline]
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
                 self.part(value)
             }
 
             #[inline]
-            fn end(self) -> Result<(), KeyError> {
+            fn end(self) -> Result<(), S::Error> {
                 self.sink.kind(Kind::End)
             }
         }
@@ -363,43 +367,43 @@ compound!(
 
 impl<S: Sink> SerializeMap for KeySerializer<'_, S> {
     type Ok = ();
-    type Error = KeyError;
+    type Error = S::Error;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), KeyError> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), S::Error> {
         self.part(key)
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), KeyError> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
         self.part(value)
     }
 
-    fn end(self) -> Result<(), KeyError> {
+    fn end(self) -> Result<(), S::Error> {
         self.sink.kind(Kind::End)
     }
 }
 
 impl<S: Sink> SerializeStruct for KeySerializer<'_, S> {
     type Ok = ();
-    type Error = KeyError;
+    type Error = S::Error;
 
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), KeyError> {
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), S::Error> {
         self.field(name, value)
     }
 
-    fn end(self) -> Result<(), KeyError> {
+    fn end(self) -> Result<(), S::Error> {
         self.sink.kind(Kind::End)
     }
 }
 
 impl<S: Sink> SerializeStructVariant for KeySerializer<'_, S> {
     type Ok = ();
-    type Error = KeyError;
+    type Error = S::Error;
 
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), KeyError> {
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), S::Error> {
         self.field(name, value)
     }
 
-    fn end(self) -> Result<(), KeyError> {
+    fn end(self) -> Result<(), S::Error> {
         self.sink.kind(Kind::End)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Serializer, ser::SerializeSeq};
+
 use super::*;
 
 fn space(number: u32) -> Space {
@@ -20,6 +22,27 @@ fn a_key_is_known_by_its_cache_and_parts() {
     assert!(sought.is_key(&key(probe(1, &"b"))));
     for other in [probe(1, &"a"), Probe { space: space(8), ..sought }] {
         assert!(!sought.is_key(&key(other)), "another key of the same hash");
+    }
+}
+
+/// Does not care whether its numbers are taken.
+struct Careless(&'static [u8]);
+
+impl Serialize for Careless {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut numbers = serializer.serialize_seq(None)?;
+        self.0.iter().for_each(|number| _ = numbers.serialize_element(number));
+        numbers.end()
+    }
+}
+
+#[test]
+fn a_key_that_passes_over_errors_is_told_from_others() {
+    let probe = |key: &'static Careless| Probe { space: space(7), hash: 1, parts: key };
+    let key = probe(&Careless(&[1])).to_key().expect("a key");
+    assert!(probe(&Careless(&[1])).is_key(&key));
+    for other in [&Careless(&[1, 2]), &Careless(&[2]), &Careless(&[])] {
+        assert!(!probe(other).is_key(&key), "{:?}", other.0);
     }
 }
 

@@ -6,6 +6,8 @@
 //!    when each of these has changed, nobody is left who might look at it.
 //! 3. A section's mark stands before its first look, and it is found no more before the marks are read: a light barrier there
 //!    and a heavy one here see to that. Either the mark is seen to be odd, or the section does not find it.
+//!    A section within another is nothing of its own. It ends before that does, so whoever keeps one keeps it no longer than
+//!    the look that it is for.
 //! 4. Nobody waits. What cannot be freed yet is left to those in whose way it is: they are told, and look whether they have
 //!    been told when their section is over. The same barriers see to it that they do, or that their mark is seen to have
 //!    changed.
@@ -131,51 +133,64 @@ pub(super) fn prepare() {
 
 /// While this lives, nothing is freed that its thread has found within it.
 #[derive(Debug)]
-pub(super) struct Section {
-    reader: &'static Reader,
-    /// Sections within sections are nothing of their own.
-    is_outermost: bool,
+pub(crate) struct Section {
+    /// None, within another section: that is nothing of its own.
+    marked: Option<Marked>,
     /// It ends on the thread that it began on.
     thread: PhantomData<*const ()>,
 }
 
+/// A reader whose mark is odd.
+#[derive(Debug)]
+struct Marked(&'static Reader);
+
 impl Section {
     #[inline]
     pub(super) fn start() -> Self {
-        let reader = match READER.with(Cell::get) {
-            Some(reader) => reader,
-            None => Reader::take(),
-        };
-        let mark = reader.mark.load(Ordering::Relaxed);
-        let is_outermost = mark.is_multiple_of(2);
-        if is_outermost {
-            // Who sees it frees after all that was read in the sections before this one.
-            reader.mark.store(mark.wrapping_add(1), Ordering::Release);
-            // Pairs with the first heavy one in `free`.
-            barrier::light();
-        }
-        Self { reader, is_outermost, thread: PhantomData }
+        let reader = READER.with(Cell::get).unwrap_or_else(Reader::take);
+        Self { marked: Marked::new(reader), thread: PhantomData }
     }
 
-    /// A number that no other thread has as long as this one lives; they are small.
+    /// The same where it is easily done: on a thread that has a reader, and not within another section.
     #[inline]
-    pub(super) fn thread(&self) -> usize {
-        self.reader.number
+    pub(crate) fn start_easily() -> Option<Self> {
+        let marked = Marked::new(READER.with(Cell::get)?)?;
+        Some(Self { marked: Some(marked), thread: PhantomData })
+    }
+
+    /// A number that no other thread has as long as this one lives; they are small. None, within another section.
+    #[inline]
+    pub(super) fn thread(&self) -> Option<usize> {
+        self.marked.as_ref().map(|Marked(reader)| reader.number)
     }
 }
 
-impl Drop for Section {
+impl Marked {
+    #[inline]
+    fn new(reader: &'static Reader) -> Option<Self> {
+        let mark = reader.mark.load(Ordering::Relaxed);
+        if !mark.is_multiple_of(2) {
+            return None;
+        }
+        // Who sees it frees after all that was read in the sections before this one.
+        reader.mark.store(mark.wrapping_add(1), Ordering::Release);
+        // Pairs with the first heavy one in `free`.
+        barrier::light();
+        Some(Self(reader))
+    }
+}
+
+impl Drop for Marked {
     #[inline]
     fn drop(&mut self) {
-        if self.is_outermost {
-            let mark = self.reader.mark.load(Ordering::Relaxed);
-            // Who sees it frees after all that was read here.
-            self.reader.mark.store(mark.wrapping_add(1), Ordering::Release);
-            // Pairs with the second heavy one in `free`.
-            barrier::light();
-            if self.reader.told.load(Ordering::Relaxed) {
-                self.reader.clear_up();
-            }
+        let Self(reader) = self;
+        let mark = reader.mark.load(Ordering::Relaxed);
+        // Who sees it frees after all that was read here.
+        reader.mark.store(mark.wrapping_add(1), Ordering::Release);
+        // Pairs with the second heavy one in `free`.
+        barrier::light();
+        if reader.told.load(Ordering::Relaxed) {
+            reader.clear_up();
         }
     }
 }

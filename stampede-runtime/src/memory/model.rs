@@ -13,7 +13,7 @@ use shuttle::{Config, Runner, thread};
 use tokio::time::Instant;
 
 use super::grace::Section;
-use super::{Bounds, Entry, Memory, Stored, Token, Verdict};
+use super::{Bounds, Memory, Stored, Token, Verdict};
 use crate::flight::Bounded;
 use crate::flights::Flights;
 use crate::key::{Key, Probe, encode, hash};
@@ -94,7 +94,7 @@ impl World {
         let key = self.key(key);
         let section = Section::start();
         let Some(entry) = self.memory.find(&section, &key) else { return };
-        let token = Token::of(entry.hash, entry.number.load(Ordering::Relaxed));
+        let token = entry.token();
         drop(section);
         step();
         self.memory.tokens.invalidate(&token);
@@ -116,19 +116,21 @@ impl World {
         for _ in 0..2 {
             let oldest = self.versions.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(key == 1)].1;
             let probe = Probe { space: self.space, hash: hash(self.space, &key).expect("a key"), parts: &&key };
-            let epoch = self.epoch.load(Ordering::SeqCst);
-            let look = |entry: Entry<'_>, is_fresh: bool| {
-                let (stored, tags) = (entry.stored(), &self.flights.tags);
-                let is_fresh = is_fresh || stored.age(Instant::now(), epoch, tags) == Age::Fresh;
-                let value = stored.downcast::<Value>().expect("it is one");
-                step();
-                assert_eq!(Arc::strong_count(&value.alive), 1, "it is gone");
-                assert_eq!(value.key, key, "it is another's");
-                assert!(!is_fresh || value.version >= oldest, "{} is older than {oldest}", value.version);
-                true
-            };
             step();
-            self.memory.read(&probe, epoch, look);
+            let section = Section::start_easily().unwrap_or_else(Section::start);
+            let first = self.memory.first(section, probe.space, probe.hash);
+            let near = first.map_or_else(|section| self.memory.near(section, probe.space, probe.hash), Some);
+            let Some(held) = near.filter(|held| probe.parts.are(held.entry().parts())) else { continue };
+            let (entry, tags) = (held.entry(), &self.flights.tags);
+            step();
+            let epoch = self.epoch.load(Ordering::SeqCst);
+            let is_fresh = entry.is_fresh(epoch) || entry.stored().age(Instant::now(), epoch, tags) == Age::Fresh;
+            let value = entry.value::<Value>().expect("it is one");
+            step();
+            assert_eq!(Arc::strong_count(&value.alive), 1, "it is gone");
+            assert_eq!(value.key, key, "it is another's");
+            assert!(!is_fresh || value.version >= oldest, "{} is older than {oldest}", value.version);
+            self.memory.hit(&held);
         }
     }
 

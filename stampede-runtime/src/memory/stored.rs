@@ -30,7 +30,7 @@ pub(crate) struct Stored<V: ?Sized> {
 }
 
 /// A value of some type at rest: a [`Careful`] of it.
-pub(crate) type AnyStored = Stored<dyn Any + Send + Sync>;
+pub(crate) type AnyStored = Stored<dyn Send + Sync>;
 
 /// What all values at rest have.
 // The table uses the low bits of its address.
@@ -41,10 +41,10 @@ pub(crate) struct Head {
     fresh_until: plain::AtomicU64,
     more: Option<Box<More>>,
     /// What it is the head of.
-    whole: fn(*const Head) -> *const AnyStored,
+    pub(super) whole: &'static Whole,
     /// What tells it from others of its key that were put into the table.
     pub(super) number: plain::AtomicU32,
-    pub(super) space: Space,
+    pub(crate) space: Space,
     pub(super) hash: u64,
     pub(super) parts: Rest,
     /// The store's epoch when the value's run began: a `clear` since then voids it.
@@ -52,6 +52,13 @@ pub(crate) struct Head {
     /// Until then, a [`Surely`], that and the epoch tell that it is fresh and that no refresh is due. Never, where there is
     /// more to look at: see [`Stored::age`].
     surely: AtomicU64,
+}
+
+/// What all values of a type have.
+pub(super) struct Whole {
+    pub(super) ty: TypeId,
+    /// What this is the head of.
+    of: fn(*const Head) -> *const AnyStored,
 }
 
 /// What few values have.
@@ -68,20 +75,37 @@ struct More {
 /// The parts of a key. In place where they are short, as they mostly are: there is nowhere else to look then.
 #[derive(Clone)]
 pub(super) enum Rest {
-    Short(u8, [u8; Self::SHORT]),
+    Short(Length, [u8; Self::SHORT]),
     Long(Key),
 }
 
+/// Declares the lengths of parts that are short.
+macro_rules! lengths {
+    ($($name:ident)+) => {
+        /// A length of parts that are short, as a type of just so many values: what has it need not be asked whether it is
+        /// within bounds.
+        #[derive(Clone, Copy)]
+        #[repr(u8)]
+        pub(super) enum Length { $($name),+ }
+
+        impl Length {
+            const ALL: [Self; Rest::SHORT + 1] = [$(Self::$name),+];
+        }
+    };
+}
+
+lengths!(L0 L1 L2 L3 L4 L5 L6 L7 L8 L9 L10 L11 L12 L13 L14 L15 L16 L17 L18 L19 L20 L21 L22 L23);
+
 impl Rest {
-    pub(super) const SHORT: usize = 22;
+    pub(super) const SHORT: usize = 23;
 
     fn of(key: &Key) -> Self {
         let rest = parts_of(key);
         let mut short = [0; Self::SHORT];
-        match (u8::try_from(rest.len()), short.get_mut(..rest.len())) {
-            (Ok(len), Some(room)) => {
+        match (Length::ALL.get(rest.len()), short.get_mut(..rest.len())) {
+            (Some(len), Some(room)) => {
                 room.copy_from_slice(rest);
-                Self::Short(len, short)
+                Self::Short(*len, short)
             }
             _ => Self::Long(Arc::clone(key)),
         }
@@ -90,7 +114,7 @@ impl Rest {
     #[inline]
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Short(len, bytes) => bytes.get(..(*len).into()).unwrap_or_default(),
+            Self::Short(len, bytes) => &bytes[..*len as usize],
             Self::Long(key) => parts_of(key),
         }
     }
@@ -102,19 +126,25 @@ impl Head {
         self.life().dead_at() <= now
     }
 
+    /// The parts of its key.
+    #[inline]
+    pub(crate) fn parts(&self) -> &[u8] {
+        self.parts.as_bytes()
+    }
+
     /// Whether it is of this key.
     pub(super) fn is_of(&self, key: &[u8]) -> bool {
-        self.hash == hash_of(key) && Some(self.space) == space_of(key) && self.parts.as_bytes() == parts_of(key)
+        self.hash == hash_of(key) && Some(self.space) == space_of(key) && self.parts() == parts_of(key)
     }
 
     /// Whether both are of one key.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.space == other.space && self.parts.as_bytes() == other.parts.as_bytes()
+        self.hash == other.hash && self.space == other.space && self.parts() == other.parts()
     }
 
     /// Whether the value is plainly fresh in this epoch. If not, it may be fresh all the same.
     #[inline]
-    pub(super) fn is_fresh(&self, epoch: u64) -> bool {
+    pub(crate) fn is_fresh(&self, epoch: u64) -> bool {
         self.epoch >= epoch && Surely(self.surely.load(Ordering::Relaxed)).is_to_come()
     }
 
@@ -180,16 +210,18 @@ impl Verdict {
 }
 
 impl<V: Send + Sync + 'static> Stored<Careful<V>> {
+    const WHOLE: Whole = Whole { ty: AnyStored::type_of::<V>(), of: |head| head.cast::<Self>() as *const AnyStored };
+
     /// A value of which nothing is known yet; till [`judged`](Stored::judged), it is of use to nobody.
     pub(crate) fn new(value: V) -> Self {
         let head = Head {
             fresh_until: plain::AtomicU64::new(Moment::of(Instant::now()).0),
             more: None,
-            whole: |head| head.cast::<Self>() as *const AnyStored,
+            whole: &Self::WHOLE,
             number: plain::AtomicU32::new(0),
             space: Space::NONE,
             hash: 0,
-            parts: Rest::Short(0, [0; Rest::SHORT]),
+            parts: Rest::Short(Length::L0, [0; Rest::SHORT]),
             epoch: 0,
             surely: AtomicU64::new(Surely::NEVER.0),
         };
@@ -200,6 +232,14 @@ impl<V: Send + Sync + 'static> Stored<Careful<V>> {
     pub(crate) fn with(mut self, key: &Key, verdict: Verdict) -> Arc<Self> {
         self.judged(key, verdict);
         Arc::new(self)
+    }
+}
+
+impl<V> Stored<Careful<V>> {
+    /// The value; absent only while it is being dropped.
+    #[inline]
+    pub(super) const fn get(&self) -> Option<&V> {
+        self.value.get()
     }
 }
 
@@ -283,7 +323,7 @@ impl AnyStored {
     pub(super) unsafe fn whole(head: *const Head) -> *const Self {
         // SAFETY: by the contract, it is the address of a head.
         let whole = unsafe { (*head).whole };
-        whole(head)
+        (whole.of)(head)
     }
 
     /// What [`is`](Self::is) is asked for values of this type.
@@ -293,20 +333,32 @@ impl AnyStored {
 
     /// Whether it is a value of this type.
     pub(crate) fn is(&self, ty: TypeId) -> bool {
-        self.value.type_id() == ty
+        self.head.whole.ty == ty
     }
 
     pub(crate) fn downcast<V: Any>(&self) -> Option<&V> {
-        self.value.downcast_ref::<Careful<V>>()?.get()
+        if !self.is(const { Self::type_of::<V>() }) {
+            return None;
+        }
+        #[expect(unsafe_code, reason = "each type that `Any` is asked about makes programs longer")]
+        // SAFETY: what has this type is that.
+        let stored = unsafe { &*(&raw const *self).cast::<Stored<Careful<V>>>() };
+        stored.get()
     }
 
     /// Takes a value of this type out.
     pub(crate) fn take<V: Any>(&mut self) -> Option<V> {
-        self.value.downcast_mut::<Careful<V>>()?.take()
+        if !self.is(const { Self::type_of::<V>() }) {
+            return None;
+        }
+        #[expect(unsafe_code, reason = "as above")]
+        // SAFETY: as above.
+        let stored = unsafe { &mut *(&raw mut *self).cast::<Stored<Careful<V>>>() };
+        stored.value.take()
     }
 
     /// Whether it is an error that is stored.
     pub(crate) fn is_error(&self) -> bool {
-        self.value.is::<Careful<AnyError>>()
+        self.is(Self::type_of::<AnyError>())
     }
 }

@@ -15,9 +15,7 @@
 //!    a tenth of the slots have what is over, and the rest of the room is for what is not.
 //! 7. One value may be in a slot again after it was taken out, or in place of itself: what a slot holds is a share of it.
 
-use std::marker::PhantomData;
 use std::mem;
-use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -27,12 +25,12 @@ use crate::space::Space;
 use crate::sync::plain::{AtomicPtr, Mutex, MutexGuard};
 use crate::sync::{Ordering, step};
 
-use super::Token;
+use super::entry::{Entry, Gone};
 use super::grace::{Retired, Section, free};
 use super::stored::{AnyStored, Head};
 
 pub(super) struct Table {
-    shards: Box<[Shard; Self::SHARDS]>,
+    shards: [Shard; Self::SHARDS],
     /// What has been taken out, and is yet to be freed.
     retired: Mutex<Vec<Retired>>,
 }
@@ -57,68 +55,6 @@ struct Count {
 /// As many as a power of two.
 struct Slots(Box<[AtomicPtr<Head>]>);
 
-/// An entry that was found within a section, and is there until it ends.
-#[derive(Clone, Copy)]
-pub(crate) struct Entry<'s> {
-    /// From [`AnyStored::into_raw`].
-    at: *const Head,
-    section: PhantomData<&'s Section>,
-}
-
-impl Deref for Entry<'_> {
-    type Target = Head;
-
-    #[inline]
-    fn deref(&self) -> &Head {
-        #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
-        // SAFETY: see `Slots::look` and `Table::insert`, where entries come from.
-        unsafe {
-            &*self.at
-        }
-    }
-}
-
-impl<'s> Entry<'s> {
-    #[inline]
-    pub(crate) fn stored(self) -> &'s AnyStored {
-        #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
-        // SAFETY: see `Slots::look`, where entries come from.
-        unsafe {
-            &*AnyStored::whole(self.at)
-        }
-    }
-
-    fn gone(self) -> Gone {
-        let Head { hash, space, number, .. } = &*self;
-        Gone { hash: *hash, space: *space, number: number.load(Ordering::Relaxed) }
-    }
-
-    /// A share of the value.
-    pub(crate) fn share(self) -> Arc<AnyStored> {
-        #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
-        // SAFETY: it is from `Arc::into_raw`, and as long as the section lives, so does the share that is in the table. One more
-        // is made, and given to the caller.
-        unsafe {
-            let stored = AnyStored::whole(self.at);
-            Arc::increment_strong_count(stored);
-            Arc::from_raw(stored)
-        }
-    }
-}
-
-/// An entry that is in the table no more.
-pub(super) struct Gone {
-    hash: u64,
-    number: u32,
-    pub(super) space: Space,
-}
-
-impl Gone {
-    pub(super) fn token(&self) -> Token {
-        Token::of(self.hash, self.number)
-    }
-}
-
 /// What there is at a place.
 enum Found<'s> {
     /// An entry with the tag that is asked for.
@@ -135,7 +71,7 @@ const TAG: usize = align_of::<Head>() - 1;
 /// An odd number: where there is no entry, the number is even.
 #[inline]
 const fn tag(hash: u64) -> usize {
-    (hash >> 48) as usize & TAG | 1
+    ((hash >> 48) as usize | 1) & TAG
 }
 
 /// Where a search begins.
@@ -178,8 +114,12 @@ impl Slots {
 
     /// Those beyond the end are the first ones again.
     #[inline]
+    const fn index(&self, place: usize) -> usize {
+        place & self.0.len().wrapping_sub(1)
+    }
+
     fn at(&self, place: usize) -> &AtomicPtr<Head> {
-        &self.0[place & (self.0.len() - 1)]
+        &self.0[self.index(place)]
     }
 
     /// What there is at a place: an entry, if these bits of its slot are those of the tag, an odd number.
@@ -187,31 +127,19 @@ impl Slots {
     fn look<'s>(&'s self, _: &'s Section, place: usize, bits: usize, tag: usize) -> Found<'s> {
         debug_assert!(!tag.is_multiple_of(2), "what is no entry is even");
         // Pairs with where entries are put into slots.
-        let slot = self.at(place).load(Ordering::Acquire);
+        // There is one, as there are some; to say so otherwise would be a panic for a search to reckon with.
+        let Some(slot) = self.0.get(self.index(place)) else { return Found::Empty };
+        let slot = slot.load(Ordering::Acquire);
         if slot.addr() & bits == tag {
             // What is odd is the address of an entry, from `into_raw` and complete; the slot's share keeps it. These slots were found within the
             // section. If they are those of the shard, the share is retired within the section or after it; if they have been
             // replaced, that was within the section, and the share was retired after that. So it is freed after the
             // section. Until then there are shared references only.
-            Found::Entry(Entry { at: entry_in(slot), section: PhantomData })
+            Found::Entry(Entry::at(entry_in(slot)))
         } else if slot.is_null() {
             Found::Empty
         } else {
             Found::Other
-        }
-    }
-
-    /// The entry with this hash that `is_it`.
-    #[cold]
-    fn find<'s>(&'s self, section: &'s Section, hash: u64, is_it: &dyn Fn(&Head) -> bool) -> Option<Entry<'s>> {
-        let (tag, mut place) = (tag(hash), start(hash));
-        loop {
-            step();
-            match self.look(section, place, TAG, tag) {
-                Found::Entry(entry) if entry.hash == hash && is_it(&entry) => return Some(entry),
-                Found::Empty => return None,
-                Found::Entry(_) | Found::Other => place = place.wrapping_add(1),
-            }
         }
     }
 
@@ -314,7 +242,7 @@ impl Shard {
 
 impl Default for Table {
     fn default() -> Self {
-        Self { shards: Box::new(std::array::from_fn(|_| Shard::default())), retired: Mutex::default() }
+        Self { shards: std::array::from_fn(|_| Shard::default()), retired: Mutex::default() }
     }
 }
 
@@ -334,8 +262,19 @@ impl Table {
         &self.shards[bits % Self::SHARDS]
     }
 
-    /// The entry with this hash that `is_it`.
+    /// The entry with this hash that is where such are looked for first, if it is.
     #[inline]
+    pub(super) fn first<'s>(&'s self, section: &'s Section, hash: u64) -> Option<Entry<'s>> {
+        step();
+        let slots = self.shard(hash).slots(section)?;
+        step();
+        match slots.look(section, start(hash), TAG, tag(hash)) {
+            Found::Entry(entry) if entry.hash == hash => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// The entry with this hash that `is_it`.
     pub(super) fn find<'s>(
         &'s self,
         section: &'s Section,
@@ -344,11 +283,14 @@ impl Table {
     ) -> Option<Entry<'s>> {
         step();
         let slots = self.shard(hash).slots(section)?;
-        step();
-        // Mostly it is where it is looked for first.
-        match slots.look(section, start(hash), TAG, tag(hash)) {
-            Found::Entry(entry) if entry.hash == hash && is_it(&entry) => Some(entry),
-            _ => slots.find(section, hash, &is_it),
+        let (tag, mut place) = (tag(hash), start(hash));
+        loop {
+            step();
+            match slots.look(section, place, TAG, tag) {
+                Found::Entry(entry) if entry.hash == hash && is_it(&entry) => return Some(entry),
+                Found::Empty => return None,
+                Found::Entry(_) | Found::Other => place = place.wrapping_add(1),
+            }
         }
     }
 
@@ -356,7 +298,7 @@ impl Table {
     pub(super) fn insert(&self, stored: Arc<AnyStored>, number: u32) -> Option<Gone> {
         let new = AnyStored::into_raw(stored);
         // The share is this function's own until it is in its slot. The entry is looked at no longer than that.
-        let entry = Entry { at: new, section: PhantomData };
+        let entry = Entry::at(new);
         let (hash, tag) = (entry.hash, tag(entry.hash));
         let shard = self.shard(hash);
         let (section, mut count) = (Section::start(), shard.count.lock());
@@ -459,7 +401,7 @@ impl Table {
     /// Takes all entries out, and says of which caches they were.
     pub(super) fn clear(&self) -> Vec<Space> {
         let mut spaces = Vec::new();
-        for shard in &*self.shards {
+        for shard in &self.shards {
             let retired = shard.clear(&mut spaces);
             step();
             free(retired);

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) use shuttle::future::AbortHandle;
 use shuttle::future::{JoinHandle, spawn, yield_now};
 use shuttle::sync;
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64};
+pub(crate) use shuttle::sync::atomic::AtomicU64;
 use tokio::time::Instant;
 
 thread_local! {

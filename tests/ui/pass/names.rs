@@ -66,16 +66,22 @@ macro_rules! keyed {
 keyed!(by_id, id);
 
 macro_rules! two_of_one_name {
-    ($name:ident, $id:ident) => {
+    ($name:ident, $borrowed:ident, $id:ident) => {
         /// The key is the macro's own `id`.
         #[coalesce(ttl = "5s", key = "id")]
         pub async fn $name($id: u8, id: u8) -> (u8, u8) {
             ($id, id)
         }
+
+        /// One of them is a reference.
+        #[coalesce(ttl = "5s")]
+        pub async fn $borrowed($id: &str, id: u8) -> (String, u8) {
+            ($id.to_owned(), id)
+        }
     };
 }
 
-two_of_one_name!(own_id, id);
+two_of_one_name!(own_id, borrowed_id, id);
 
 macro_rules! twins {
     ($($module:ident $value:literal),*) => {
@@ -103,6 +109,7 @@ fn they_do_not_meet_what_is_generated() {
         assert_eq!((load_one(1, 2).await, load_two(3, 4).await), (1, 3));
         assert_eq!(by_id(1).await, 1);
         assert_eq!((own_id(1, 2).await, own_id(1, 3).await, own_id(2, 2).await), ((1, 2), (1, 3), (1, 2)));
+        assert_eq!((borrowed_id("a", 2).await, borrowed_id("b", 2).await), (("a".into(), 2), ("b".into(), 2)));
         assert_eq!((first::twin(1).await, second::twin(1).await), (2, 3));
     });
 }

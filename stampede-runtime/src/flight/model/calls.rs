@@ -47,7 +47,7 @@ fn id() -> Id {
         shuttle::check_random(name, 1);
         receiver.recv().expect("it is sent")
     });
-    Id { space: *space, name: "model" }
+    Id::new(*space, "model")
 }
 
 fn options() -> Options<u64> {
@@ -85,7 +85,7 @@ impl World {
         F: Future<Output = u64> + Send + 'static,
     {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let target = Target { id: id(), store: Some(&self.store), key: &() };
+        let target = Target { whose: id(), store: Some(&self.store), key: &&() };
         let reply = Probe::<u64>::NEW.__reply();
         let start = move |returns| {
             let body = start();

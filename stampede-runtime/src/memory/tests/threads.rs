@@ -21,10 +21,9 @@ fn what_another_thread_looks_at_is_dropped_there() {
         let go_on = go_on;
         scope.spawn(|| {
             let (looks, is_to_go_on) = (looks, is_to_go_on);
-            assert!(memory.read(&probe(), 1, |_, _| {
+            assert!(read(&memory, &probe(), |_| {
                 looks.send(()).expect("they wait");
                 is_to_go_on.recv().expect("they say so");
-                true
             }));
         });
         is_looking.recv().expect("it looks");
@@ -44,12 +43,11 @@ fn readers_see_their_own_keys_values_and_none_that_is_gone() {
     // Of two hashes alone, so that they are in each other's way.
     let hash_of = |n: u64| n % 2;
     let key = |n: u64| Probe { space, hash: hash_of(n), parts: &&n }.to_key().expect("a key");
-    let read = || {
+    let read_all = || {
         for n in (0..rounds).flat_map(|_| 0..KEYS) {
-            memory.read(&Probe { space, hash: hash_of(n), parts: &&n }, 1, |entry, _| {
-                let value = entry.stored().downcast::<Box<u64>>().expect("a number");
+            read(&memory, &Probe { space, hash: hash_of(n), parts: &&n }, |entry| {
+                let value = entry.value::<Box<u64>>().expect("a number");
                 assert_eq!(**value, n);
-                true
             });
         }
     };
@@ -64,10 +62,10 @@ fn readers_see_their_own_keys_values_and_none_that_is_gone() {
         }
     };
     thread::scope(|scope| {
-        scope.spawn(read);
+        scope.spawn(read_all);
         scope.spawn(|| write(1));
         scope.spawn(|| write(7));
-        read();
+        read_all();
     });
 }
 
@@ -91,7 +89,7 @@ fn what_is_replaced_again_and_again_is_always_found_and_not_freed() {
             while !is_over.load(Ordering::Relaxed) {
                 let section = Section::start();
                 let entry = table.find(&section, 7, |entry| entry.is_of(&a)).expect("there is always one");
-                let found = entry.stored().downcast::<Numbered>().expect("a number").0;
+                let found = entry.value::<Numbered>().expect("a number").0;
                 for _ in 0..found % 8 {
                     let freed = freed.load(Ordering::Relaxed);
                     assert!(freed < found, "{found} is looked at, and {freed} has been freed");
