@@ -13,7 +13,8 @@
 //! point gives up its place and nothing else.
 //!
 //! All this is in [`crate::asking`], once for all types. Here is what depends on them: to hash and compare the key, to copy
-//! the value of a hit, and to start a body and poll it. What the body returns has lost its type by then, and gets it back where the call returns: see
+//! the value of a hit, and to start a body and poll it. What the body returns has lost its type by then, and gets it back
+//! where the call returns: see
 //! [`crate::output`]. The crate of the user gets a few lines for each return type, and a few for each function.
 
 use std::any::TypeId;

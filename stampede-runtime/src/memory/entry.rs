@@ -32,10 +32,15 @@ impl Deref for Entry<'_> {
 }
 
 impl<'s> Entry<'s> {
-    /// Where there is one, of which nobody has more than a shared reference until `'s` is over: see `Slots::look` and
-    /// `Table::insert`, where entries come from.
+    /// The entry at an address.
+    ///
+    /// # Safety
+    ///
+    /// It is from [`AnyStored::into_raw`]; and until `'s` is over, the share is not given back, and nobody has more than a
+    /// shared reference to the value.
+    #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
     #[inline]
-    pub(super) const fn at(at: *const Head) -> Self {
+    pub(super) const unsafe fn at(at: *const Head) -> Self {
         Self { at, section: PhantomData }
     }
 
@@ -121,7 +126,11 @@ impl<'t> Held<'t> {
 
     #[inline]
     pub(crate) const fn entry(&self) -> Entry<'_> {
-        Entry::at(self.at)
+        #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
+        // SAFETY: it was an entry of the section, which is still there, and so is the table.
+        unsafe {
+            Entry::at(self.at)
+        }
     }
 
     #[inline]

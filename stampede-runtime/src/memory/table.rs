@@ -131,11 +131,12 @@ impl Slots {
         let Some(slot) = self.0.get(self.index(place)) else { return Found::Empty };
         let slot = slot.load(Ordering::Acquire);
         if slot.addr() & bits == tag {
-            // What is odd is the address of an entry, from `into_raw` and complete; the slot's share keeps it. These slots were found within the
-            // section. If they are those of the shard, the share is retired within the section or after it; if they have been
-            // replaced, that was within the section, and the share was retired after that. So it is freed after the
-            // section. Until then there are shared references only.
-            Found::Entry(Entry::at(entry_in(slot)))
+            #[expect(unsafe_code, reason = "what is found without a lock is held by the section alone")]
+            // SAFETY: what is odd is the address of an entry, from `into_raw` and complete; the slot's share keeps it. These
+            // slots were found within the section. If they are those of the shard, the share is retired within the section or
+            // after it; if they have been replaced, that was within the section, and the share was retired after that. So it
+            // is freed after the section. Until then there are shared references only.
+            Found::Entry(unsafe { Entry::at(entry_in(slot)) })
         } else if slot.is_null() {
             Found::Empty
         } else {
@@ -297,8 +298,9 @@ impl Table {
     /// Puts an entry in, by this number. It takes the place of the one of its key, if there is one.
     pub(super) fn insert(&self, stored: Arc<AnyStored>, number: u32) -> Option<Gone> {
         let new = AnyStored::into_raw(stored);
-        // The share is this function's own until it is in its slot. The entry is looked at no longer than that.
-        let entry = Entry::at(new);
+        #[expect(unsafe_code, reason = "it is not in the table yet")]
+        // SAFETY: the share is this function's own until it is in its slot. The entry is looked at no longer than that.
+        let entry = unsafe { Entry::at(new) };
         let (hash, tag) = (entry.hash, tag(entry.hash));
         let shard = self.shard(hash);
         let (section, mut count) = (Section::start(), shard.count.lock());

@@ -1,7 +1,8 @@
 //! The first look of a call: an entry near its key, that may be the answer.
 //!
-//! 1. The entry is not moved, and the value is not copied before it is the call's. What it takes to do so is spread over a
-//!    few functions that have little to remember across calls of each other; and nothing of it is moved about in between.
+//! 1. To find it, to look whether it is the answer, to copy the value and to count the hit are functions of their own, which
+//!    have little to remember across calls of each other. What they have in common is here, and stays where it was made:
+//!    to move it would be to read as a whole what was written in parts, which takes longer than all the rest.
 //! 2. A call is counted once, when this is dropped: as a hit if it has taken its answer, as an error if the copying has
 //!    panicked, or not at all: then it goes on, and is counted elsewhere.
 //! 3. The store's epoch is looked at after the entry was found: what was voided by then is not fresh. While the store is
